@@ -2,34 +2,38 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/program.version=$(VERSION)
 
-.PHONY: run build client module node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat example-http bench bench-scale soak
+.PHONY: run build release images client module node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat example-http bench bench-scale soak
 
-## run: one program with NATS and the test page inside, on http://localhost:3000
+# PORT_BASE is the port of the edge in `make run` and the examples; examples/ports.sh counts all others from it.
+export PORT_BASE ?= 3000
+
+## run: one program with NATS and the test page inside, on http://localhost:3000; PORT_BASE=5000 moves all of its ports
 run: build
-	./bin/embedded
+	@. examples/ports.sh && exec ./bin/embedded
 
 ## example-chat: a chat whose service can be replaced while people chat, on http://localhost:3010
 example-chat: build
 	go build -trimpath -o bin/ ./examples/chat
-	@NATS_URL=nats://127.0.0.1:4222 PAGE_LISTEN=127.0.0.1:3010 EDGE_URL=http://localhost:3000 \
-		sh examples/run.sh examples/chat/partyline.yaml ./bin/chat
+	@sh examples/run.sh examples/chat/partyline.yaml ./bin/chat
 
 ## example-node-chat: a chat as a Socket.IO server in Node.js, on http://localhost:3010
 example-node-chat: build node
 	cd examples/node-chat && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-	@cd examples/node-chat && PARTYLINE_EMBEDDED=../../bin/embedded PARTYLINE_LISTEN=127.0.0.1:3000 npm run --silent dev
+	@. examples/ports.sh && cd examples/node-chat && PARTYLINE_EMBEDDED=../../bin/embedded npm run --silent dev
 
 ## example-node: a chat service in JavaScript with the plain NATS client; to chat, `npm run talk Ann` in its folder
 example-node: build
 	cd examples/node-service && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-	@NATS_URL=nats://127.0.0.1:4222 sh examples/run.sh examples/node-service/partyline.yaml node examples/node-service/service.mjs
+	@sh examples/run.sh examples/node-service/partyline.yaml node examples/node-service/service.mjs
 
 ## example-http: the chat of `make run` with a hook in Python, and the HTTP API, on http://localhost:3000
 example-http: build
 	@sh examples/http/run.sh
 
 ## build: bin/edge, bin/embedded and bin/gateway, with the official browser client
-build: client
+build:
+	@OPTIONAL=1 sh web/fetch-client.sh
+	@OPTIONAL=1 sh gateway/adminui/fetch-pages.sh
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/edge ./cmd/embedded ./cmd/gateway
 
 ## client: fetch the official Socket.IO client and the Admin UI, which the programs embed, from their npm packages
@@ -50,8 +54,20 @@ check:
 	@sh test/check.sh
 
 ## test: all tests; installs what they need, and prints at the end what was left out
-test: client
+## (it asks before it installs packages as root, and leaves out what needs them; CI=1 means yes)
+test:
+	@OPTIONAL=1 sh web/fetch-client.sh
+	@OPTIONAL=1 sh gateway/adminui/fetch-pages.sh
 	@sh test/run.sh
+
+## release: archives for linux, darwin and windows with SHA-256 sums, in dist; VERSION=v0.1.0 stands in CHANGELOG.md
+release: client
+	go run ./deploy/release -version '$(VERSION)'
+
+## images: the images edge, embedded and gateway for linux on amd64 and arm64; IMAGES=registry.example/you/partyline PUSH=1
+## also pushes them (needs Docker with BuildKit)
+images: client
+	@VERSION='$(VERSION)' sh deploy/release/images.sh
 
 ## secrets: .env with random passwords for compose.yaml, once; what it has already stays
 secrets:
@@ -95,6 +111,6 @@ soak:
 	@go build -C bench -trimpath -o ../bin/bench .
 	@./bin/bench --soak bench/results/soak.json
 
-## clean: remove the programs that were built
+## clean: remove the programs and archives that were built
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -81,6 +81,7 @@ var layers = map[string][]string{
 	"test/stand":                {"internal/edgetest"},
 	"test/hostile/bad":          {},
 	"examples/chat":             {"backend"},
+	"deploy/release":            {},
 	"examples/one-file":         {"", "backend"},
 	"examples/tokens":           {},
 	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
@@ -98,7 +99,7 @@ var layers = map[string][]string{
 var doors = map[string][]string{
 	"github.com/agext/levenshtein":     {"config"},
 	"github.com/gorilla/websocket":     {"engine", "engine/enginetest"},
-	"github.com/nats-io/nats.go":       {"", "bus", "backend", "eventlog", "gateway", "cmd/internal/gateways", "internal/edgetest", "internal/natsconn", "internal/subscriptions", "web/tail", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat"},
+	"github.com/nats-io/nats.go":       {"", "bus", "backend", "eventlog", "gateway", "cmd/internal/gateways", "internal/edgetest", "internal/natsconn", "internal/subscriptions", "test/conformance/scripted", "test/deploy/worker", "test/hostile/bad", "test/suites/application", "examples/chat", "web/tail"},
 	"github.com/nats-io/nats.go/micro": {"cluster"}, // its types alone; the bus answers
 	"github.com/golang-jwt/jwt":        {"examples/tokens", "token"},
 	"github.com/MicahParks/jwkset":     {"token"},

@@ -1,6 +1,6 @@
 // Package admin serves the operator's pages of a running process: whether it works (/healthz), whether clients should
 // come (/readyz), the edges (/edges), and the metrics (/metrics, for Prometheus). A POST to /drain sends its clients
-// elsewhere.
+// elsewhere, one to /reload makes it read its configuration again.
 package admin
 
 import (
@@ -25,6 +25,7 @@ type Options struct {
 	Ready   func() []string // returns why no client should come now, each a sentence; nil or empty: ready
 	Edges   func() []Edge   // returns this edge and those that it knows; nil: none
 	Drain   Drainer         // nil: there is no /drain
+	Reload  Reloader        // nil: there is no /reload
 	Pprof   bool            // serves profiles of the process, too
 	Token   string          // all pages but /healthz and /readyz need it (Authorization: Bearer); "": none does
 	Hosts   []string        // names under which the pages are served, beside IP addresses and localhost; ports do not count
@@ -56,6 +57,9 @@ const index = `<!doctype html>
 </html>
 `
 
+// reloadItem is the same of programs that can reload.
+const reloadItem = "<li>POST /reload: read the configuration again\n"
+
 // drainItem is in the index of programs that can drain.
 const drainItem = "<li>POST /drain: send the clients to other edges; POST /drain?cancel: take clients again\n"
 
@@ -84,7 +88,10 @@ func NewHandler(o Options) (http.Handler, error) {
 		_ = json.NewEncoder(w).Encode(edges) // an error means that the client has gone
 	})
 	if o.Drain != nil {
-		mux.Handle("POST /drain", drainPage(o.Drain, o.Ready))
+		mux.Handle("POST /drain", notForBrowsers(drainPage(o.Drain, o.Ready)))
+	}
+	if o.Reload != nil {
+		mux.Handle("POST /reload", notForBrowsers(reloadPage(o.Reload, o.Token != "")))
 	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
@@ -98,11 +105,14 @@ func NewHandler(o Options) (http.Handler, error) {
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		drain := ""
+		posts := ""
 		if o.Drain != nil {
-			drain = drainItem
+			posts = drainItem
 		}
-		fmt.Fprintf(w, index, o.Version, drain)
+		if o.Reload != nil {
+			posts += reloadItem
+		}
+		fmt.Fprintf(w, index, o.Version, posts)
 	})
 	return guard, nil
 }
@@ -113,15 +123,21 @@ type Drainer interface {
 	Return() error // takes clients again, or returns why not
 }
 
-// drainPage begins or ends a drain and responds as /readyz does. It is the only page that changes something. So it
-// refuses every request that a web page in the operator's browser could make: browsers add one of these headers to
-// each POST.
-func drainPage(d Drainer, ready func() []string) http.Handler {
+// notForBrowsers is a page that changes something. It refuses every request that a web page in the operator's browser
+// could make: browsers add one of these headers to each POST.
+func notForBrowsers(page http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil || r.Header["Referer"] != nil {
 			writeText(w, http.StatusForbidden, "this is not for browsers: use a program such as curl")
 			return
 		}
+		page(w, r)
+	})
+}
+
+// drainPage begins or ends a drain and responds as /readyz does.
+func drainPage(d Drainer, ready func() []string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.RawQuery {
 		case "":
 			d.Drain()
@@ -136,7 +152,7 @@ func drainPage(d Drainer, ready func() []string) http.Handler {
 			return
 		}
 		writeReady(w, ready, http.StatusAccepted)
-	})
+	}
 }
 
 // notReady returns the reasons of ready, sorted, so that a page changes only when they do.

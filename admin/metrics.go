@@ -30,9 +30,10 @@ func newRegistry(version string, ready func() []string, sets []*tally.Set) (*pro
 		}),
 	}
 	for _, set := range sets {
-		for _, m := range set.Metrics() {
+		for _, m := range set.Fixed() {
 			all = append(all, collector(m))
 		}
+		all = append(all, growing{set})
 	}
 	for _, c := range all {
 		if err := registry.Register(c); err != nil {
@@ -52,4 +53,17 @@ func collector(m tally.Metric) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: metricPrefix + m.Name, Help: m.Help, ConstLabels: labels}, m.Read)
 	}
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: metricPrefix + m.Name, Help: m.Help, ConstLabels: labels}, m.Read)
+}
+
+// growing are the metrics of a set that become more while the process runs.
+type growing struct{ *tally.Set }
+
+// Describe describes none: which there will be is not known.
+func (growing) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads those that there are now.
+func (g growing) Collect(to chan<- prometheus.Metric) {
+	for _, m := range g.Later() {
+		collector(m).Collect(to)
+	}
 }

@@ -348,6 +348,18 @@ func (t Target) Data(ctx context.Context) (map[string]json.RawMessage, error) {
 	return found, err
 }
 
+// IDs returns the ids of all sockets of the target, sorted. It keeps nothing else of them. Errors are as with Fetch.
+func (t Target) IDs(ctx context.Context) ([]string, error) {
+	var found []string
+	err := list(ctx, t, subjects.VerbData, func(s struct {
+		ID string `json:"id"`
+	}) {
+		found = append(found, s.ID)
+	})
+	slices.Sort(found)
+	return slices.Compact(found), err // one that moves may be at two edges
+}
+
 // Rooms returns the rooms in which sockets of the target are, and how many of them. Results and errors are as with
 // Fetch.
 func (t Target) Rooms(ctx context.Context) (map[string]int, error) {

@@ -27,6 +27,9 @@ func (b *Bus) RequireSubscription(subject string) {
 	b.permits.Expect(permits.Right{Subject: subject}, permits.Required, nil)
 }
 
+// Excuse takes back what RequirePublish and RequireSubscription said of subjects.
+func (b *Bus) Excuse(subjects ...string) { b.permits.Forget(subjects...) }
+
 // SubscribeRequired is Subscribe for a subject that the edge is useless without.
 func (b *Bus) SubscribeRequired(subject string) {
 	b.RequireSubscription(subject) // before NATS can refuse it

@@ -17,7 +17,7 @@ func (l *loader) readEnvironment(environ []string) source {
 		variable, text, _ := strings.Cut(entry, "=")
 		i := slices.IndexFunc(l.keys, func(k key) bool { return k.env() == variable })
 		switch {
-		case !strings.HasPrefix(variable, envPrefix):
+		case !strings.HasPrefix(variable, envPrefix) || variable == variableFor:
 		case i >= 0:
 			l.parse(values, l.keys[i], variable, text)
 		case slices.ContainsFunc(l.sections(), func(name string) bool { return Variable(name) == variable }):

@@ -8,12 +8,17 @@ import (
 
 // Fault is one thing that is wrong in a configuration.
 type Fault struct {
-	Where   string // "partyline.yaml:7: engine.ping_interval", "PARTYLINE_LISTEN" or "--listen"
+	Where   string // "partyline.yaml:7: engine.ping_interval", "PARTYLINE_LISTEN" or "--listen"; "" if Problem says it
 	Problem string // what is wrong and what to do about it; never a secret
 }
 
 // String is the line that an operator reads.
-func (f Fault) String() string { return f.Where + ": " + f.Problem }
+func (f Fault) String() string {
+	if f.Where == "" {
+		return f.Problem
+	}
+	return f.Where + ": " + f.Problem
+}
 
 // Faults is the error of Load: everything that is wrong, not only the first thing. A program that gets it exits with
 // status 2.

@@ -13,14 +13,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readFile reads the YAML file, or nothing if path is "".
-func (l *loader) readFile(path string) source {
+// readFile reads the YAML file that where names, or nothing if path is "".
+func (l *loader) readFile(where, path string) source {
 	if path == "" {
 		return source{}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		l.fault("--config", "%s", unreadable(path, err))
+		l.fault(where, "%s", unreadable(path, err))
 		return source{}
 	}
 	return l.readYAML(path, data)

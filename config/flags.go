@@ -8,8 +8,13 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// flagConfig is the one flag that is neither a setting nor an action.
-const flagConfig = "config"
+// The flags that name the file, and the variable that does so if neither is given: the health check of a container gets
+// no flags, and must read the same file.
+const (
+	flagConfig  = "config"
+	flagCheck   = "check-config"
+	variableFor = envPrefix + "CONFIG"
+)
 
 // actions are the flags that ask for something else than to run, in the order of --help. The first that is given
 // counts.
@@ -31,6 +36,7 @@ func (l *loader) readFlags(args []string) *pflag.FlagSet {
 	flags.SortFlags = false
 	flags.Usage = func() {} // pflag shows it for -h and -health
 	flags.String(flagConfig, "", "")
+	flags.String(flagCheck, "", "")
 	for _, a := range actions {
 		flags.Bool(a.name, false, a.help)
 	}
@@ -48,10 +54,32 @@ func (l *loader) readFlags(args []string) *pflag.FlagSet {
 		}
 		l.fault("command line", "unexpected argument %s; every setting is a flag, see --help", quote(argument))
 	}
-	if flags.Changed(flagConfig) && flags.Lookup(flagConfig).Value.String() == "" {
-		l.fault("--config", "needs the path of a YAML file")
-	}
 	return flags
+}
+
+// file returns the path of the YAML file, "" if there is none, and what names it.
+func (l *loader) file(flags *pflag.FlagSet, environ []string) (where, path string) {
+	for _, name := range []string{flagCheck, flagConfig} {
+		if !flags.Changed(name) {
+			continue
+		}
+		if where != "" {
+			l.fault("--"+name, "is given together with %s; name the file once", where)
+			continue
+		}
+		if where, path = "--"+name, flags.Lookup(name).Value.String(); path == "" {
+			l.fault(where, "needs the path of a YAML file")
+		}
+	}
+	if where != "" {
+		return where, path
+	}
+	for _, entry := range environ {
+		if text, isIt := strings.CutPrefix(entry, variableFor+"="); isIt {
+			return variableFor, text
+		}
+	}
+	return "", ""
 }
 
 // parseFlags parses the arguments one by one, because pflag stops at the first fault. It returns those that are no

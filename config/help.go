@@ -24,6 +24,9 @@ const (
 		"       PROGRAM user NAME            (asks for a password, and makes the line of ui.users_file)\n"
 )
 
+// liveMark stands behind the variable of a key that reloads.
+const liveMark = ", reloads"
+
 // WriteHelp writes what --help shows: every key with its default, its flag and its variable, by group.
 func WriteHelp(w io.Writer, f Flavour) error {
 	values := Default(f).values()
@@ -33,8 +36,12 @@ func WriteHelp(w io.Writer, f Flavour) error {
 A setting has the same name in the YAML file (nats.url is url below nats) and as a flag; each one's environment
 variable stands below it. Flags win over the environment, the environment wins over the file. Lists are separated by
 commas, durations are written 25s or 1m30s, and a flag without a value is true (--page, --page=false).
+
+SIGHUP and POST /reload at admin.listen read the file again. That changes the sections at the end of this text, and what is
+marked "` + strings.TrimPrefix(liveMark, ", ") + `"; all else needs a restart, and a file that changes it is refused.
 `)
-	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file.\n", flagConfig)
+	fmt.Fprintf(&b, "\nCommands\n  --%s FILE\n      Read this YAML file; without the flag, the one that %s names.\n", flagConfig, variableFor)
+	fmt.Fprintf(&b, "  --%s FILE\n      Check this file, the environment and the flags, and exit with status 0 or 2.\n", flagCheck)
 	for _, a := range actions {
 		name := "--" + a.name
 		if a.letter != "" {
@@ -52,7 +59,11 @@ commas, durations are written 25s or 1m30s, and a flag without a value is true (
 		if shown := showDefault(values.Get(k.name)); shown != "" {
 			fmt.Fprintf(&b, " Default: %s", shown)
 		}
-		fmt.Fprintf(&b, "\n      %s\n", k.env())
+		fmt.Fprintf(&b, "\n      %s", k.env())
+		if k.live {
+			b.WriteString(liveMark)
+		}
+		b.WriteByte('\n')
 	}
 	for _, section := range sections {
 		if !slices.Contains(section.in, f) {

@@ -20,6 +20,7 @@ const (
 	ActionVersion
 	ActionPrintConfig
 	ActionHealth
+	ActionCheck
 )
 
 // Loaded is what Load makes of its sources.
@@ -27,7 +28,12 @@ type Loaded struct {
 	Config   Config
 	Action   Action
 	Warnings []string // for the log: what is odd but no fault
+
+	given source // the values of all sources
 }
+
+// at is where the value of a key comes from, as an operator reads it.
+func (l *Loaded) at(name string) string { return cmp.Or(l.given[name].where, name) }
 
 // Load reads the configuration of a program from its arguments (without the program's name) and environment
 // ("NAME=value"). A bad configuration gives Faults, all of them; Loaded.Action is set even then.
@@ -40,12 +46,15 @@ func Load(f Flavour, args, environ []string) (Loaded, error) {
 			loaded.Action = a.action
 		}
 	}
+	if loaded.Action == ActionRun && flags.Changed(flagCheck) {
+		loaded.Action = ActionCheck
+	}
 	if loaded.Action == ActionHelp || loaded.Action == ActionVersion {
 		return loaded, nil
 	}
 	// The faults of the flags come first, though they are the strongest source.
 	fromFlags := l.flagValues(flags)
-	l.given = l.readFile(flags.Lookup(flagConfig).Value.String())
+	l.given = l.readFile(l.file(flags, environ))
 	maps.Copy(l.given, l.readEnvironment(environ))
 	maps.Copy(l.given, fromFlags)
 	return l.finish(loaded)
@@ -63,7 +72,7 @@ func Parse(f Flavour, name, text string, environ []string) (Loaded, error) {
 // finish merges what was given into loaded.
 func (l *loader) finish(loaded Loaded) (_ Loaded, err error) {
 	loaded.Config, err = l.merge()
-	loaded.Warnings = l.warnings
+	loaded.Warnings, loaded.given = l.warnings, l.given
 	if err == nil && len(l.faults) > 0 {
 		err = l.faults
 	}

@@ -217,6 +217,7 @@ namespaces:
 }
 
 func TestActions(t *testing.T) {
+	file := write(t, "")
 	for _, c := range []struct {
 		args []string
 		want Action
@@ -227,10 +228,27 @@ func TestActions(t *testing.T) {
 		{[]string{"--version"}, ActionVersion},
 		{[]string{"--print-config", "--listen=:1"}, ActionPrintConfig},
 		{[]string{"--health"}, ActionHealth},
+		{[]string{"--check-config", file}, ActionCheck},
+		{[]string{"--check-config", file, "--version"}, ActionVersion},
 	} {
 		if got := mustLoad(t, FlavourEdge, c.args, nil).Action; got != c.want {
 			t.Errorf("%q: action %d, want %d", c.args, got, c.want)
 		}
+	}
+}
+
+// Containers name the file in the environment, so that their health check reads it, too.
+func TestFileOfTheEnvironment(t *testing.T) {
+	environ := []string{"PARTYLINE_CONFIG=" + write(t, "listen: :7")}
+	loaded := mustLoad(t, FlavourEdge, []string{"--health"}, environ)
+	if loaded.Config.Listen != ":7" || len(loaded.Warnings) > 0 {
+		t.Errorf("listen is %s, warnings %q", loaded.Config.Listen, loaded.Warnings)
+	}
+	if c := mustLoad(t, FlavourEdge, []string{"--config", write(t, "path: /p/")}, environ).Config; c.Listen != ":3000" || c.Path != "/p/" {
+		t.Errorf("both files were read: %s, %s", c.Listen, c.Path)
+	}
+	if _, err := Load(FlavourEdge, nil, []string{"PARTYLINE_CONFIG=/no/such/file"}); err == nil || !strings.HasPrefix(err.Error(), "PARTYLINE_CONFIG: ") {
+		t.Errorf("a missing file: %v", err)
 	}
 }
 

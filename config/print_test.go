@@ -65,7 +65,7 @@ func TestHelpNamesEverything(t *testing.T) {
 		}
 		help := b.String()
 		for _, k := range allKeys {
-			if known := slices.Contains(k.in, f); strings.Contains(help, "  --"+k.name) != known || strings.Contains(help, k.env()+"\n") != known {
+			if known := slices.Contains(k.in, f); strings.Contains(help, "  --"+k.name) != known || strings.Contains(help, k.env()+map[bool]string{true: liveMark}[k.live]+"\n") != known {
 				t.Errorf("%s: --help and %s", f, k.name)
 			}
 		}

@@ -285,7 +285,10 @@ func TestDockerfile(t *testing.T) {
 	programs := 0
 	for _, stage := range stages {
 		name, _, _ := strings.Cut(stage, "\n")
+		name, isCompiler := strings.CutPrefix(name, "--platform=${BUILDPLATFORM:-linux} ")
 		switch {
+		case strings.HasPrefix(name, "${") && !isCompiler:
+			t.Errorf("%s: without --platform, another platform's image is compiled under emulation", name)
 		case strings.HasPrefix(name, "scratch"):
 			programs++
 			if !strings.Contains(stage, " /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n") {

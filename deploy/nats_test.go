@@ -71,6 +71,12 @@ func TestPermissionsAreTheContracts(t *testing.T) {
 	}
 	logPublish, logSubscribe := sio.LogPermissions()
 	deployed := natsOptions(t)
+	if at := slices.IndexFunc(deployed.Users, func(u *server.User) bool { return u.Username == "gateway" }); at < 0 {
+		t.Error("the gateways have no user")
+	} else {
+		sameAsTheGateways(t, deployed.Users[at])
+		deployed.Users = slices.Delete(deployed.Users, at, at+1)
+	}
 	if len(deployed.Users) != len(documented.Users) {
 		t.Fatalf("%d users, the contract has %d", len(deployed.Users), len(documented.Users))
 	}
@@ -93,6 +99,23 @@ func TestPermissionsAreTheContracts(t *testing.T) {
 			t.Errorf("%s: allow_responses differs", got.Username)
 		}
 	}
+}
+
+// sameAsTheGateways compares a user with the permissions for publishing in docs/how-to/http.md.
+func sameAsTheGateways(t *testing.T, got *server.User) {
+	t.Helper()
+	_, text, _ := strings.Cut(read(t, "../docs/how-to/http.md"), "\nFor publishing to `/chat`")
+	lists := regexp.MustCompile("(?ms)^```conf\n(.*?)^```$").FindStringSubmatch(text)
+	if lists == nil {
+		t.Fatal("http.md has no permissions for publishing")
+	}
+	want := &server.Options{}
+	conf := strings.ReplaceAll(lists[1], `"sio.chat.`, `"sio.chat_room.`)
+	if err := want.ProcessConfigString("authorization {users: [{user: a, password: b, permissions: {" + conf + "}}]}"); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "gateway publishes", got.Permissions.Publish, want.Users[0].Permissions.Publish)
+	same(t, "gateway subscribes", got.Permissions.Subscribe, want.Users[0].Permissions.Subscribe)
 }
 
 // same compares permissions, in any order.

@@ -22,7 +22,7 @@ import (
 // TestGatewayPermissions runs a gateway with the permissions in How to use HTTP, and nothing more.
 func TestGatewayPermissions(t *testing.T) {
 	server := natsdtest.Start(t, "authorization {users: [{user: edge, password: edge-secret}\n"+
-		"{user: gateway, password: gateway-secret, permissions: {\n"+theBlock(t, "how-to/http.md", "conf")+"\n}}]}")
+		"{user: gateway, password: gateway-secret, permissions: {\n"+blocks(t, "how-to/http.md", "conf")[0].text+"\n}}]}")
 	as := func(user string) string {
 		return strings.Replace(server.ClientURL(), "nats://", "nats://"+user+":"+user+"-secret@", 1)
 	}

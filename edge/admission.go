@@ -80,7 +80,7 @@ func (c *connection) enter(s *socket, a *arrival) (entered, isOutOfTurn, isOneTo
 		return false, false, false
 	}
 	waits, isOutOfTurn := c.queueConnect(p)
-	limit := e.set.Limits.NamespacesPerSession
+	limit := e.limits.Load().NamespacesPerSession
 	switch {
 	case c.closed || waits:
 		return false, false, false

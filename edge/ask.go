@@ -77,7 +77,7 @@ func (a *asks) handle(m *bus.Message, sub *subjects.Subject) {
 	p := packet{kind: sio.Event, hasID: true, id: q.id, body: text, attachments: attachments, options: options(m.Header)}
 	if len(sockets) > 0 {
 		p.namespace = sockets[0].Namespace.Name
-		if err := p.encodeFor(sockets, a.deliveries.queueBytes); err != nil {
+		if err := p.encodeFor(sockets, a.deliveries.limits.Load().QueueBytes); err != nil {
 			a.awaited.Add(sub.Namespace, -len(sockets))
 			a.refuseEvent(m, err)
 			return

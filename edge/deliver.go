@@ -2,6 +2,7 @@ package edge
 
 import (
 	"strconv"
+	"sync/atomic"
 
 	"partyline/bus"
 	"partyline/edge/owner"
@@ -17,7 +18,7 @@ import (
 type deliveries struct {
 	out        bus.Outbox
 	writes     *engine.Fanout // to sessions, until flush
-	queueBytes int            // what may wait for one session, also before its CONNECT
+	limits     *atomic.Pointer[Limits]
 	stats      *stats
 	complaints *complaints
 	name       []byte // scratch for event names
@@ -41,7 +42,7 @@ func (d *deliveries) pass(s *socket, f *eio.Frame, isBehind bool) engine.Sent {
 	if life := s.Life(); life == registry.Gone || life == registry.Live && !isBehind { // since just now
 		return d.send(s, f)
 	}
-	if c.waiting+c.session.Waiting()+f.Size() > d.queueBytes {
+	if c.waiting+c.session.Waiting()+f.Size() > d.limits.Load().QueueBytes {
 		if !c.closed {
 			c.closed = true
 			d.out.Do(func() { c.session.Close(engine.QueueOverflow) })
@@ -81,7 +82,7 @@ func (d *deliveries) encode(p *packet, to dialect) *eio.Frame {
 	if p.failed[to] {
 		return nil
 	}
-	frame, err := p.encoded(to, d.queueBytes)
+	frame, err := p.encoded(to, d.limits.Load().QueueBytes)
 	if err != nil {
 		if p.failed == ([dialects]bool{}) { // a message counts once
 			d.complaints.drop(p.from, dropBadBody, err)

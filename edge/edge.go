@@ -10,6 +10,7 @@ package edge
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"partyline/bus"
@@ -70,6 +71,7 @@ type Edge struct {
 	set        Settings
 	prefix     subjects.Prefix
 	rules      *rule.Book
+	limits     atomic.Pointer[Limits]
 	out        bus.Outbox    // all that the way down may use: it never waits
 	up         bus.Publisher // for readers of clients and the bus's worker
 	stats      stats
@@ -110,11 +112,3 @@ func (e *Edge) Rooms() int { return e.reg.Rooms() }
 // MayAnswer reports whether a request of other packages has a reply subject that may be answered. It counts and logs
 // those that may not. It never waits.
 func (e *Edge) MayAnswer(m *bus.Message) bool { return m.Reply != "" && !e.answers.withholds(m) }
-
-// Limits bounds what one client can make an edge keep. 0: no limit, except for the queue.
-type Limits struct {
-	RoomsPerSocket       int
-	NamespacesPerSession int
-	QueueBytes           int // what may wait for one session, also before its CONNECT; 0: engine.DefaultQueueBytes
-	QueuePackets         int // the same; 0: engine.DefaultQueuePackets
-}

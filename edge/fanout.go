@@ -26,9 +26,6 @@ type fanout struct {
 	*deliveries
 	targets  targets
 	prefix   subjects.Prefix
-	most     int // messages, by what may wait for a session
-	mostSize int // bytes, the same
-
 	logged   *logged
 	subject  subjects.Subject // of the messages, or of those of the last fanout
 	messages []bus.Message    // none: there is no fanout
@@ -58,7 +55,8 @@ func (f *fanout) continues(m *bus.Message) bool {
 // add adds an event to the fanout. The caller has flushed one that it does not continue.
 // seq and feed are those of an event of a log.
 func (f *fanout) add(m *bus.Message, sub *subjects.Subject, seq uint64, feed *recovery.Feed) {
-	if len(f.messages) >= f.most || f.bytes+len(m.Data) > f.mostSize {
+	limits := f.limits.Load()
+	if len(f.messages) >= min(maxFanout, limits.QueuePackets/4) || f.bytes+len(m.Data) > min(maxFanoutBytes, limits.QueueBytes/4) {
 		f.flush()
 	}
 	if len(f.messages) == 0 {

@@ -21,7 +21,6 @@ type rewinds struct {
 	reg    *registry.Registry[client]
 	logged *logged
 	bus    *bus.Bus
-	most   int // messages, by what may wait for a session
 }
 
 // byRule is the number of events of a join that names none.
@@ -79,7 +78,7 @@ func (r *rewinds) entered(s *socket, rooms []string, most int) {
 		}
 		p.rewinds = append(p.rewinds, w)
 		begun = append(begun, recovery.Rewind{
-			Room: room, Most: w.most, Age: rule.Age, Bytes: r.queueBytes / 8,
+			Room: room, Most: w.most, Age: rule.Age, Bytes: r.limits.Load().QueueBytes / 8,
 			Marked: func() {
 				w.isMuted = false
 				p.waiting = append(p.waiting, waiting{rewind: w})
@@ -112,7 +111,7 @@ func (r *rewinds) find(s *socket, room string, most int) (*rewind, *rule.Rewind)
 	if most == byRule {
 		most = found.Messages
 	}
-	return &rewind{room: room, most: min(most, r.most), isMuted: true}, found
+	return &rewind{room: room, most: min(most, r.limits.Load().QueuePackets/4), isMuted: true}, found
 }
 
 // leave is Registry.Leave.

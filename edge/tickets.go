@@ -168,7 +168,7 @@ func (l *logged) replay(s *socket, event *eventlog.Entry) bool {
 	}
 	r.bytes += frame.Size()
 	c.session.Charge(frame.Size())
-	return r.bytes <= l.replays.queueBytes
+	return r.bytes <= l.replays.limits.Load().QueueBytes
 }
 
 // errNotRecorded answers a change that holds, but is lost if the socket recovers at another edge.

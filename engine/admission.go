@@ -78,8 +78,8 @@ func (s *Server) begun() bool {
 // reserve reserves a session for an address, unless the server is leaving or a limit forbids it, and counts the
 // request as begun does. remove takes it back.
 func (s *Server) reserve(ip string) error {
-	if s.set.Refuse != nil {
-		if err := s.set.Refuse(); err != nil {
+	if s.set().Refuse != nil {
+		if err := s.set().Refuse(); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ func NewFanout() *Fanout {
 func (o *Fanout) Send(s *Session, f *eio.Frame) Sent {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.listed && (f.IsVolatile() && !s.isIdle() || s.queue.exceededBy(f, &s.server.set) != noLimit) {
+	if s.listed && (f.IsVolatile() && !s.isIdle() || s.queue.exceededBy(f, s.server.set()) != noLimit) {
 		s.transport.flush(o.writer) // what has not been written here yet does not make a client slow
 	}
 	sent := s.accept(f)

@@ -203,7 +203,7 @@ func (s *framesStage) play(t *testing.T, how byte, data []byte) {
 // ended waits until a session has ended and has left nothing behind.
 func (s *framesStage) ended(t *testing.T, r *recorder) {
 	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Microsecond) {
-		if n := r.session.Waiting(); n > s.server.set.QueueBytes+2*eio.FrameCost {
+		if n := r.session.Waiting(); n > s.server.set().QueueBytes+2*eio.FrameCost {
 			t.Fatalf("%d bytes wait for the client", n)
 		}
 		r.mu.Lock()

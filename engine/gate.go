@@ -73,7 +73,7 @@ func (s *Session) gateChanged(g *gate) {
 	}
 	s.openGate()
 	if s.heartbeat.pinged {
-		s.heartbeat.after(time.Now(), s.server.set.PingTimeout) // from now on the pong can be read
+		s.heartbeat.after(time.Now(), s.server.set().PingTimeout) // from now on the pong can be read
 	}
 }
 

@@ -61,7 +61,7 @@ func (h *heartbeat) isOverdue(c *Config) bool {
 // beat is the timer's function. It pings, or ends the session of a client that did not answer.
 func (s *Session) beat() {
 	s.mu.Lock()
-	h, c, now := &s.heartbeat, &s.server.set.Config, time.Now()
+	h, c, now := &s.heartbeat, &s.server.set().Config, time.Now()
 	late := now.Sub(h.due)
 	unread := s.gate.Load() != nil // the pong may be here
 	expired, pings, wasRead := false, false, !unread && !h.lenient
@@ -90,7 +90,7 @@ func (s *Session) beat() {
 // ping sends a ping and sets the time-out of its pong, or the time of the next ping if the session is not read. mu
 // must be held.
 func (s *Session) ping(now time.Time, late time.Duration, unread bool) {
-	h, c := &s.heartbeat, &s.server.set.Config
+	h, c := &s.heartbeat, &s.server.set().Config
 	polls := s.transport.kind() == kindPolling
 	h.pinged, h.prolonged, h.excused, h.lenient = true, false, false, unread
 	h.attended = !polls || s.transport.writable()

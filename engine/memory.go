@@ -41,7 +41,7 @@ func (s *Session) Charge(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue.kept += n
-	if n <= 0 || s.queue.cost() <= s.server.set.SessionBytes {
+	if n <= 0 || s.queue.cost() <= s.server.set().SessionBytes {
 		return true
 	}
 	s.overflow(limitSessionBytes)
@@ -53,7 +53,7 @@ func (s *Session) Charge(n int) bool {
 func (s *Session) tryCharge(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fits := s.queue.cost()+n <= s.server.set.SessionBytes
+	fits := s.queue.cost()+n <= s.server.set().SessionBytes
 	if fits {
 		s.queue.kept += n
 	}
@@ -64,7 +64,7 @@ func (s *Session) tryCharge(n int) bool {
 func (q *queue) cost() int { return q.kept + q.bytes }
 
 // exceededBy returns the limit that a frame would exceed.
-func (q *queue) exceededBy(f *eio.Frame, set *Settings) limit {
+func (q *queue) exceededBy(f *eio.Frame, set *settings) limit {
 	switch size := f.Size(); {
 	case q.bytes+size > set.QueueBytes:
 		return limitQueueBytes

@@ -25,15 +25,15 @@ func (s *Server) Peer(r *http.Request) Peer {
 	if p, passedOn := r.Context().Value(peerKey{}).(Peer); passedOn {
 		return p
 	}
-	return s.set.TrustedProxies.Peer(r)
+	return s.set().TrustedProxies.Peer(r)
 }
 
 // FromTrustedProxy reports whether the connection of a request comes from one of the trusted proxies' addresses.
-func (s *Server) FromTrustedProxy(r *http.Request) bool { return s.set.TrustedProxies.Sent(r) }
+func (s *Server) FromTrustedProxy(r *http.Request) bool { return s.set().TrustedProxies.Sent(r) }
 
 // WriteCORS adds the headers of cross-origin requests to a response, also to one that is not Engine.IO's.
 func (s *Server) WriteCORS(w http.ResponseWriter, r *http.Request) {
-	maps.Copy(w.Header(), s.origins.Headers(origin.Of(r)))
+	maps.Copy(w.Header(), s.set().origins.Headers(origin.Of(r)))
 }
 
 // maxLoggedOrigin is how many bytes of a refused origin are logged.

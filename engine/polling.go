@@ -77,7 +77,7 @@ func (p *polling) isCurrent() bool { return p.session.transport == transport(p) 
 func (p *polling) expire() bool {
 	s := p.session
 	s.mu.Lock()
-	expired := s.state == open && p.isCurrent() && s.gate.Load() == nil && s.heartbeat.isOverdue(&s.server.set.Config)
+	expired := s.state == open && p.isCurrent() && s.gate.Load() == nil && s.heartbeat.isOverdue(&s.server.set().Config)
 	s.mu.Unlock()
 	if expired {
 		s.fail(PingTimeout)
@@ -87,7 +87,7 @@ func (p *polling) expire() bool {
 
 // timeLimit is how long one request may take to be read or answered, apart from its wait for something to send.
 func (p *polling) timeLimit() time.Duration {
-	return p.session.server.set.PingInterval + p.session.server.set.PingTimeout
+	return p.session.server.set().PingInterval + p.session.server.set().PingTimeout
 }
 
 // servePoll answers a GET with all that is queued, as soon as there is something.

@@ -120,10 +120,10 @@ func (p *polling) postpone(payload []byte) bool {
 	}
 	size := postponedCost + cap(payload)
 	switch {
-	case g.bytes+size > s.server.set.QueueBytes:
+	case g.bytes+size > s.server.set().QueueBytes:
 		s.overflow(limitQueueBytes)
 		return true
-	case s.queue.cost()+size > s.server.set.SessionBytes:
+	case s.queue.cost()+size > s.server.set().SessionBytes:
 		s.overflow(limitSessionBytes)
 		return true
 	}

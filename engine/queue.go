@@ -144,7 +144,7 @@ func (s *Session) accept(f *eio.Frame) Sent {
 	case s.queue.exceeded != noLimit:
 		return Overflow
 	}
-	if by := s.queue.exceededBy(f, &s.server.set); by != noLimit {
+	if by := s.queue.exceededBy(f, s.server.set()); by != noLimit {
 		s.overflow(by)
 		return Overflow
 	}

@@ -38,7 +38,8 @@ type pacing struct {
 // received counts a packet of the client, of a size in bytes, and slows the client down if it is above its rates. The
 // packet itself is still handled. in must be held.
 func (s *Session) received(size int, now time.Time) {
-	events, bytes := &s.server.events, &s.server.bytes
+	set := s.server.set()
+	events, bytes := &set.events, &set.bytes
 	before := s.lastPacket
 	s.lastPacket = now.UnixNano()
 	isQuiet := s.lastPacket-before >= int64(quietFor)
@@ -79,7 +80,7 @@ func (s *Session) Count(r *rates.Rate, n int) {
 // count counts n against a rate. If the client is above it, count stops the reading of the session for a time, or ends
 // the session if its client has been too fast for too long. in must be held.
 func (s *Session) count(r *rates.Rate, n int, now time.Time) {
-	set, log := &s.server.set, s.server.complaints
+	set, log := s.server.set(), s.server.complaints
 	excess := s.pacing.Take(r, n, now)
 	if excess.Wait == 0 || s.currentState() != open {
 		return

@@ -13,7 +13,7 @@ import (
 // isUpgrade reports whether a request asks for a WebSocket. A server without WebSockets takes an upgrade for a plain
 // request, as Node does.
 func (s *Server) isUpgrade(r *http.Request) bool {
-	return websocket.IsWebSocketUpgrade(r) && slices.Contains(s.set.Transports, transportNames[kindWebSocket])
+	return websocket.IsWebSocketUpgrade(r) && slices.Contains(s.set().Transports, transportNames[kindWebSocket])
 }
 
 // Refuse answers a request that was rejected in front of the server, as the server answers bad ones, and counts it

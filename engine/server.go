@@ -96,11 +96,8 @@ type Settings struct {
 
 // Server is an http.Handler for all requests of Engine.IO below one path.
 type Server struct {
-	set        Settings       // static
-	events     rates.Rate     // of each session; static
-	bytes      rates.Rate     // of each session; static
-	turns      *turn.Turns    // static
-	origins    *origin.Policy // static
+	current    atomic.Pointer[settings]
+	turns      *turn.Turns // static
 	complaints *throttle.Logger
 	maxPayload atomic.Int64
 	full       atomic.Bool    // the process has too little memory for new sessions
@@ -116,8 +113,27 @@ type Server struct {
 	stats  stats
 }
 
+// settings are Settings and what follows from them. They are static: others take their place.
+type settings struct {
+	Settings
+	events, bytes rates.Rate // of each session
+	origins       *origin.Policy
+}
+
 // NewServer makes a Server. To end it, call Leave, all of Closers, and Abort, in this order.
 func NewServer(set Settings) *Server {
+	s := &Server{
+		complaints: throttle.New(set.Log), turns: turn.New(),
+		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), handshakes: handshakes.New(handshakes.Limits{}),
+	}
+	s.maxPayload.Store(int64(set.MaxPayload))
+	s.Reconfigure(set)
+	return s
+}
+
+// Reconfigure replaces the settings, of which only Rates, Origins, Credentials and the limits behind TrustedProxies may
+// differ. It closes no session: what a session has already is measured by a new limit when it wants more.
+func (s *Server) Reconfigure(set Settings) {
 	set.QueueBytes = cmp.Or(set.QueueBytes, DefaultQueueBytes)
 	set.QueuePackets = cmp.Or(set.QueuePackets, DefaultQueuePackets)
 	set.SessionBytes = cmp.Or(set.SessionBytes, max(DefaultSessionBytes, 2*set.QueueBytes))
@@ -125,20 +141,21 @@ func NewServer(set Settings) *Server {
 	set.EventsPerSecond = cmp.Or(set.EventsPerSecond, defaults.EventsPerSecond)
 	set.EventsBurst = cmp.Or(set.EventsBurst, defaults.EventsBurst)
 	set.BytesPerSecond = cmp.Or(set.BytesPerSecond, defaults.BytesPerSecond)
-	s := &Server{
-		set: set, origins: origin.NewPolicy(set.Origins, set.Credentials), complaints: throttle.New(set.Log),
-		events:   rates.Rate{Name: "limits.events_per_second", PerSecond: set.EventsPerSecond, Burst: set.EventsBurst},
-		bytes:    rates.Rate{Name: "limits.bytes_per_second", PerSecond: set.BytesPerSecond, Burst: max(set.BytesPerSecond, set.MaxPayload)},
-		turns:    turn.New(),
-		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}),
-		handshakes: handshakes.New(handshakes.Limits{
-			Sessions: set.MaxSessions, PerAddress: set.MaxPerAddress,
-			PerSecond: set.HandshakesPerSecond, PerSecondPerAddress: set.HandshakesPerSecondPerAddress,
-		}),
-	}
-	s.maxPayload.Store(int64(set.MaxPayload))
-	return s
+	s.current.Store(&settings{
+		Settings: set, origins: origin.NewPolicy(set.Origins, set.Credentials),
+		events: rates.Rate{Name: "limits.events_per_second", PerSecond: set.EventsPerSecond, Burst: set.EventsBurst},
+		bytes:  rates.Rate{Name: "limits.bytes_per_second", PerSecond: set.BytesPerSecond, Burst: max(set.BytesPerSecond, set.MaxPayload)},
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handshakes.SetLimits(handshakes.Limits{
+		Sessions: set.MaxSessions, PerAddress: set.MaxPerAddress,
+		PerSecond: set.HandshakesPerSecond, PerSecondPerAddress: set.HandshakesPerSecondPerAddress,
+	})
 }
+
+// set returns the settings as they are now.
+func (s *Server) set() *settings { return s.current.Load() }
 
 // SetMaxPayload changes the largest packet, in bytes, for sessions that begin from now on.
 func (s *Server) SetMaxPayload(n int) { s.maxPayload.Store(int64(n)) }
@@ -160,17 +177,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := request.ParseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
 	s.turns.Delay(r.Context(), peer.Address)
-	allowed := s.origins.Allows(origin.Of(r), peer)
+	origins := s.set().origins
+	allowed := origins.Allows(origin.Of(r), peer)
 	if !allowed {
 		s.logRefused(r, peer)
 	}
 	s.WriteCORS(w, r)
-	if allowed && s.origins.Preflight(w, r) {
+	if allowed && origins.Preflight(w, r) {
 		return
 	}
 	transport := request.Last(q, "transport")
 	switch {
-	case !slices.Contains(s.set.Transports, transport):
+	case !slices.Contains(s.set().Transports, transport):
 		s.refuse(w, eio.UnknownTransport, isUpgrade)
 	case !allowed:
 		s.refuse(w, eio.Forbidden, isUpgrade)
@@ -238,18 +256,18 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 	}
 	defer s.running.Done()
 	session := &Session{
-		id: ids.New(s.set.EdgeID), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
+		id: ids.New(s.set().EdgeID), server: s, address: peer.Address, maxPayload: s.MaxPayload(),
 	}
 	// For a proxy that spreads a session's requests. The reference does the same, but for Secure, which it cannot
 	// know.
-	if s.set.Cookie != "" && !isUpgrade {
+	if s.set().Cookie != "" && !isUpgrade {
 		w.Header().Add("Set-Cookie", (&http.Cookie{
-			Name: s.set.Cookie, Value: session.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+			Name: s.set().Cookie, Value: session.id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 			Secure: peer.Secure(),
 		}).String())
 	}
 	// The id of the browser's other session lets its holder read and write that, so it stays in the engine.
-	header := request.WithoutCookie(r.Header, s.set.Cookie)
+	header := request.WithoutCookie(r.Header, s.set().Cookie)
 	opening := &Opening{Peer: peer, Header: header, Query: q, URL: r.RequestURI, Time: time.Now()}
 	if !isUpgrade {
 		p := &polling{session: session}
@@ -274,18 +292,18 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, q url.Values,
 // instance, wait until it is complete.
 func (s *Server) begin(session *Session, t transport, o *Opening) {
 	h := eio.Handshake{
-		SID: session.id, PingInterval: s.set.PingInterval, PingTimeout: s.set.PingTimeout, MaxPayload: session.maxPayload,
+		SID: session.id, PingInterval: s.set().PingInterval, PingTimeout: s.set().PingTimeout, MaxPayload: session.maxPayload,
 	}
-	if t.kind() == kindPolling && slices.Contains(s.set.Transports, transportNames[kindWebSocket]) {
+	if t.kind() == kindPolling && slices.Contains(s.set().Transports, transportNames[kindWebSocket]) {
 		h.Upgrades = []string{transportNames[kindWebSocket]}
 	}
 	session.mu.Lock()
 	session.transport = t
-	session.receiver = s.set.Handler(session, o)
+	session.receiver = s.set().Handler(session, o)
 	session.queue.kept = o.Kept
 	// The client counts from the answer, which is not sent yet.
-	session.heartbeat.due = time.Now().Add(s.set.PingInterval)
-	session.heartbeat.timer = time.AfterFunc(s.set.PingInterval, session.beat)
+	session.heartbeat.due = time.Now().Add(s.set().PingInterval)
+	session.heartbeat.timer = time.AfterFunc(s.set().PingInterval, session.beat)
 	s.mu.Lock()
 	s.sessions[session.id] = session
 	leaving := s.handshakes.Leaving
@@ -312,14 +330,14 @@ func (s *Server) remove(session *Session) {
 func (s *Server) ended(session *Session, reason Reason) {
 	s.stats.ended[reason].Inc()
 	if reason != QueueOverflow {
-		s.set.Log.Debug("session ended", "reason", reason.String(), "address", session.address)
+		s.set().Log.Debug("session ended", "reason", reason.String(), "address", session.address)
 		return
 	}
 	// The only end that an operator may want to look into and that has no other log line.
 	session.mu.Lock()
 	exceeded := limitKeys[session.queue.exceeded]
 	session.mu.Unlock()
-	s.set.Log.Info("session ended", "reason", reason.String(), "limit", exceeded, "address", session.address)
+	s.set().Log.Info("session ended", "reason", reason.String(), "limit", exceeded, "address", session.address)
 }
 
 func (s *Server) all() []*Session {

@@ -149,7 +149,7 @@ func (s *Session) logFault(err error) {
 	first := s.state == open
 	s.mu.Unlock()
 	if first {
-		s.server.set.Log.Info("invalid packet, closing the session", "error", err, "address", s.address)
+		s.server.set().Log.Info("invalid packet, closing the session", "error", err, "address", s.address)
 	}
 }
 
@@ -163,7 +163,7 @@ func (s *Session) packet(p eio.Packet, size int, now time.Time) {
 		s.mu.Unlock()
 		return
 	}
-	s.heartbeat.received(p.Type == eio.Pong, &s.server.set.Config)
+	s.heartbeat.received(p.Type == eio.Pong, &s.server.set().Config)
 	s.mu.Unlock()
 	switch p.Type {
 	case eio.Message:

@@ -37,7 +37,7 @@ func (u *upgrade) count() error {
 // runs on the WebSocket's reader goroutine, which it is during the upgrade and after it.
 func (p *polling) takeOver(conn *wsConn) {
 	last := closeFrame
-	_ = conn.Conn.SetWriteDeadline(time.Now().Add(p.session.server.set.UpgradeTimeout))
+	_ = conn.Conn.SetWriteDeadline(time.Now().Add(p.session.server.set().UpgradeTimeout))
 	_ = conn.reply(conn.takeHeld()) // the answer to the request
 	if u := p.beginUpgrade(conn); u != nil {
 		last = p.readUpgrade(u)
@@ -72,7 +72,7 @@ func (p *polling) beginUpgrade(conn *wsConn) *upgrade {
 		return conn.reply(eio.NewControl(ws.Pong, data))
 	})
 	conn.ws.SetPongHandler(func(data string) error { return u.count() })
-	u.timeout = time.AfterFunc(s.server.set.UpgradeTimeout, func() { p.endUpgrade(u) })
+	u.timeout = time.AfterFunc(s.server.set().UpgradeTimeout, func() { p.endUpgrade(u) })
 	if g := s.gate.Load(); g != nil {
 		g.wake() // a POST must not wait from now on
 	}
@@ -179,7 +179,7 @@ func (p *polling) switchTo(u *upgrade) bool {
 	if s.heartbeat.pinged {
 		// The reference forgets a ping that was under way over the old transport.
 		s.heartbeat.pinged = false
-		s.heartbeat.after(time.Now(), s.server.set.PingInterval)
+		s.heartbeat.after(time.Now(), s.server.set().PingInterval)
 	}
 	u.conn.flush(nil)
 	return true

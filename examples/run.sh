@@ -4,6 +4,13 @@ set -eu
 cd "$(dirname "$0")/.."
 config=$1
 shift
+. examples/ports.sh
+if [ "$PORT_BASE" != 3000 ]; then # so do the ports in the file, and its folder: another copy may use that
+  moved=.cache/example-$PORT_BASE.yaml
+  mkdir -p .cache
+  sed -e "s/:3010/:$page_port/g; s/:3080/:$gateway_port/g; s/:3081/:$hook_port/g; s/\({dir: [^}]*\)}/\1-$PORT_BASE}/" "$config" >"$moved"
+  config=$moved
+fi
 
 apart=$(command -v setsid || :) # Ctrl-C does not reach it, so that the service can leave before NATS ends
 $apart ./bin/embedded --config "$config" &
@@ -23,6 +30,7 @@ until ./bin/embedded --config "$config" --health >/dev/null 2>&1; do
 done
 "$@" &
 service=$!
+echo "The service is process $service. To stop it alone: kill $service"
 wait "$service" || exit
 service=
 echo 'The service has ended. The edge goes on, for other copies of it, until Ctrl-C.'

@@ -42,6 +42,7 @@ type Gateway struct {
 	io     *backend.Service
 	hooks  *hook.Hooks
 	rivals rivals
+	api    *api.API    // without keys it answers nothing
 	ui     *adminui.UI // nil: there is none
 	mux    *http.ServeMux
 	sets   []*tally.Set
@@ -71,17 +72,14 @@ func New(nc *nats.Conn, o Options) (*Gateway, error) {
 	g.rivals = rivals{group: o.Group, hooks: g.hooks, complaints: throttle.New(o.Log)}
 	g.rivals.prefix, _ = subjects.NewPrefix(o.Prefix) // as backend.New has read it
 	g.sets = []*tally.Set{g.hooks.Metrics(), g.metrics()}
-	if len(o.Keys) > 0 {
-		a, err := api.New(g.io, api.Options{
-			Keys: o.Keys, RequestsPerSecond: float64(o.RequestsPerSecond), UserRoom: o.UserRoom, IsStarted: g.started.Load, Log: o.Log,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("gateway: %w", err)
-		}
-		g.mux.Handle("/v1/", a)
-		g.mux.Handle("/openapi.json", a)
-		g.sets = append(g.sets, a.Metrics())
+	if g.api, err = api.New(g.io, api.Options{
+		Keys: o.Keys, RequestsPerSecond: float64(o.RequestsPerSecond), UserRoom: o.UserRoom, IsStarted: g.started.Load, Log: o.Log,
+	}); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	g.mux.Handle("/v1/", g.api)
+	g.mux.Handle("/openapi.json", g.api)
+	g.sets = append(g.sets, g.api.Metrics())
 	if o.UI != nil {
 		set := *o.UI
 		set.Service, set.Log = g.io, o.Log
@@ -92,6 +90,23 @@ func New(nc *nats.Conn, o Options) (*Gateway, error) {
 		g.sets = append(g.sets, g.ui.Metrics())
 	}
 	return g, nil
+}
+
+// Prepare returns what makes the gateway go on with other hooks, keys, rate and users, or an error about one of them.
+// Together the hooks must name the same namespaces as before, and the UI must be there or not as before. Requests under
+// way end as they began.
+func (g *Gateway) Prepare(o Options) (use func(), err error) {
+	useKeys, err := g.api.Prepare(o.Keys, float64(o.RequestsPerSecond))
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	return func() {
+		useKeys()
+		g.hooks.Replace(o.Hooks)
+		if g.ui != nil && o.UI != nil {
+			g.ui.SetUsers(o.UI.Users)
+		}
+	}, nil
 }
 
 // Start lets clients in. ctx bounds Start alone; what it starts ends with Close. It fails if NATS is away, or does not

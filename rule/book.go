@@ -7,60 +7,113 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"partyline/internal/rates"
 	"partyline/internal/tally"
 	"partyline/subjects"
 )
 
-// Book finds the rules of a namespace. It is static.
+// Book finds the rules of a namespace. It is safe for concurrent use: Replace swaps what Find reads, which takes no
+// lock.
 type Book struct {
+	now atomic.Pointer[page]
+
+	mu   sync.Mutex
+	seen map[string]*counts // guarded by mu: by the name or pattern of all that were ever declared
+}
+
+// page is what is declared at a time. It is static.
+type page struct {
 	exact    map[string]*Rules
 	patterns []*Rules // the longest first
 }
 
-// Rules is what is declared of the namespaces of one name or pattern, and what is counted of them.
+// Rules is what is declared of the namespaces of one name or pattern, and what is counted of them. It is static: a socket
+// keeps its rules when others take their place.
 type Rules struct {
-	Namespace                 // static
-	Name      string          // or pattern; static
-	Rate      *rates.Rate     // of each session in all its namespaces; nil: no limit; static
-	Sockets   tally.Gauge     // members of all its namespaces
-	Slowed    tally.Counter   // events that waited because one of its namespaces had too much under way at NATS
-	hits      []tally.Counter // of each relay rule
+	Namespace
+	Name string      // or pattern
+	Rate *rates.Rate // of each session in all its namespaces; nil: no limit
+	*counts
+	hits []*tally.Counter // of each relay rule
+}
+
+// counts is what is counted of the namespaces of one name or pattern. All rules for it share them.
+type counts struct {
+	Sockets tally.Gauge   // members of all its namespaces
+	Slowed  tally.Counter // events that waited because one of its namespaces had too much under way at NATS
+
+	rate  *rates.Rate // guarded by Book.mu: that of the last rules
+	rules []hits      // guarded by Book.mu: each relay rule's that there was, in the order of their declaration
+}
+
+// hits counts to how many events a relay rule has applied.
+type hits struct {
+	event string
+	*tally.Counter
 }
 
 // NewBook makes the rules of namespaces, by name or pattern.
 func NewBook(namespaces map[string]Namespace) *Book {
-	b := &Book{exact: make(map[string]*Rules)}
-	for name, declared := range namespaces {
-		r := &Rules{Namespace: declared, Name: name, hits: make([]tally.Counter, len(declared.Relay))}
-		if r.ConnectTimeout == 0 {
-			r.ConnectTimeout = DefaultConnectTimeout
+	b := &Book{seen: make(map[string]*counts)}
+	b.Replace(namespaces)
+	return b
+}
+
+// Replace declares other namespaces. Rules that were found before stay as they are; what is counted goes on under the
+// same names.
+func (b *Book) Replace(namespaces map[string]Namespace) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := &page{exact: make(map[string]*Rules)}
+	for _, name := range slices.Sorted(maps.Keys(namespaces)) {
+		if b.seen[name] == nil {
+			b.seen[name] = &counts{}
 		}
-		if n := r.EventsPerSecond; n > 0 {
-			r.Rate = &rates.Rate{Name: "namespaces: " + name + ": events_per_second", PerSecond: n, Burst: cmp.Or(r.EventsBurst, 2*n)}
-		}
+		r := newRules(name, namespaces[name], b.seen[name])
 		if strings.Contains(name, "*") {
-			b.patterns = append(b.patterns, r)
+			p.patterns = append(p.patterns, r)
 		} else {
-			b.exact[name] = r
+			p.exact[name] = r
 		}
 	}
-	sort.Slice(b.patterns, func(i, j int) bool {
-		p, q := b.patterns[i].Name, b.patterns[j].Name
-		return len(p) > len(q) || len(p) == len(q) && p < q
-	})
-	return b
+	sort.SliceStable(p.patterns, func(i, j int) bool { return len(p.patterns[i].Name) > len(p.patterns[j].Name) })
+	b.now.Store(p)
+}
+
+// newRules makes the rules of a name or pattern. The caller guards what is counted.
+func newRules(name string, declared Namespace, counted *counts) *Rules {
+	r := &Rules{Namespace: declared, Name: name, counts: counted}
+	r.ConnectTimeout = cmp.Or(r.ConnectTimeout, DefaultConnectTimeout)
+	if n := r.EventsPerSecond; n > 0 {
+		rate := rates.Rate{Name: "namespaces: " + name + ": events_per_second", PerSecond: n, Burst: cmp.Or(r.EventsBurst, 2*n)}
+		if r.rate == nil || *r.rate != rate {
+			r.rate = &rate
+		}
+		r.Rate = r.rate
+	}
+	for _, relay := range declared.Relay {
+		at := slices.IndexFunc(r.rules, func(h hits) bool { return h.event == relay.Event })
+		if at < 0 {
+			at = len(r.rules)
+			r.rules = append(r.rules, hits{relay.Event, &tally.Counter{}})
+		}
+		r.hits = append(r.hits, r.rules[at].Counter)
+	}
+	return r
 }
 
 // Find returns the rules for a namespace, or nil if it is not declared.
 func (b *Book) Find(name string) *Rules {
-	if r := b.exact[name]; r != nil {
+	p := b.now.Load()
+	if r := p.exact[name]; r != nil {
 		return r
 	}
-	for _, p := range b.patterns {
-		if subjects.Matches(p.Name, name) {
-			return p
+	for _, r := range p.patterns {
+		if subjects.Matches(r.Name, name) {
+			return r
 		}
 	}
 	return nil
@@ -68,7 +121,8 @@ func (b *Book) Find(name string) *Rules {
 
 // All lists the rules by name.
 func (b *Book) All() []*Rules {
-	all := slices.Concat(slices.Collect(maps.Values(b.exact)), b.patterns)
+	p := b.now.Load()
+	all := slices.Concat(slices.Collect(maps.Values(p.exact)), p.patterns)
 	slices.SortFunc(all, func(p, q *Rules) int { return strings.Compare(p.Name, q.Name) })
 	return all
 }
@@ -90,27 +144,29 @@ func (b *Book) Names() string {
 	return list
 }
 
-// Metrics adds what is counted a namespace to a set. There are as many as the configuration declares, however many
+// Metrics adds what is counted a namespace to a set. There are as many as configurations have declared, however many
 // namespaces and events clients think of.
-func (b *Book) Metrics(set *tally.Set) {
-	for _, r := range b.All() {
+func (b *Book) Metrics(set *tally.Set) { set.Growing(b.list) }
+
+func (b *Book) list(set *tally.Set) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	names := slices.Sorted(maps.Keys(b.seen))
+	for _, name := range names {
+		sockets := &b.seen[name].Sockets
 		set.Func(tally.KindGauge, "sockets_by_namespace", "Socket.IO sockets, by the name or pattern that declares their namespace.",
-			func() float64 { return float64(r.Sockets.Value()) }, tally.Label{Name: "namespace", Value: r.Name})
+			func() float64 { return float64(sockets.Value()) }, tally.Label{Name: "namespace", Value: name})
 	}
-	for _, r := range b.All() {
-		set.LabelledCounter(&r.Slowed, "events_slowed_total",
+	for _, name := range names {
+		set.LabelledCounter(&b.seen[name].Slowed, "events_slowed_total",
 			"Events of clients that waited because their namespace had too much under way at NATS, by the name or pattern that declares it.",
-			"namespace", r.Name)
+			"namespace", name)
 	}
-	for _, r := range b.All() {
-		for i := range r.Relay {
-			event := r.Relay[i].Event
-			if slices.ContainsFunc(r.Relay[:i], func(before Relay) bool { return before.Event == event }) {
-				continue // the first of the same pattern counts, so this one is never used
-			}
+	for _, name := range names {
+		for _, of := range b.seen[name].rules {
 			set.Func(tally.KindCounter, "relay_rule_hits_total", "Events of clients to which a relay rule applied, by its namespace and pattern.",
-				func() float64 { return float64(r.hits[i].Value()) },
-				tally.Label{Name: "namespace", Value: r.Name}, tally.Label{Name: "event", Value: event})
+				func() float64 { return float64(of.Value()) },
+				tally.Label{Name: "namespace", Value: name}, tally.Label{Name: "event", Value: of.event})
 		}
 	}
 }

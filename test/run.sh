@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs everything: `make test`. It installs what the tests need, goes on after a failure, and prints at the end what failed
+# Runs everything: `make test`. It installs what the tests need, if it may, goes on after a failure, and prints at the end what failed
 # and what was left out.
 set -u
 cd "$(dirname "$0")/.."
@@ -21,45 +21,40 @@ run() {
 
 leave_out() { echo "LEFT OUT: $1" | tee -a "$work/output"; }
 
-install_chromium() {
-  for browser in chromium chromium-browser google-chrome; do
-    command -v "$browser" >/dev/null && return
+# missing COMMANDS…: reports whether one of the commands is not there.
+missing() {
+  for one in "$@"; do
+    command -v "$one" >/dev/null || return 0
   done
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    leave_out "the browser: install chromium (with root and apt this script does it)"
-    return
-  fi
-  echo "installing chromium"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >"$work/apt" 2>&1 ||
-    { tail -5 "$work/apt"; leave_out "the browser: apt could not install chromium"; }
+  return 1
 }
 
-# What the examples in other languages need, if it can be had.
-install_languages() {
-  command -v php >/dev/null && return
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    leave_out "the examples in PHP: install php-cli (with root and apt this script does it)"
-    return
-  fi
-  echo "installing php-cli"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends php-cli; } >"$work/apt" 2>&1 ||
-    { tail -5 "$work/apt"; leave_out "the examples in PHP: apt could not install php-cli"; }
+# permitted PACKAGES…: reports whether this script may install packages as root. It asks, unless CI is set; without a
+# terminal the answer is no.
+permitted() {
+  [ -z "${CI:-}" ] || return 0
+  { [ -t 0 ] && [ -t 1 ]; } || return 1
+  printf 'May I install %s as root, with apt-get? [y/N] ' "$*"
+  read -r answer || answer=
+  case $answer in [yY] | [yY][eE][sS]) return 0 ;; esac
+  return 1
 }
 
-# The proxies of docs/how-to/deploy.md. Debian starts what it installs, and they would listen on ports 80 and 2019.
-install_proxies() {
-  if command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v caddy >/dev/null; then
-    return
-  fi
+# install WHAT PACKAGES…: installs Debian's packages, which the tests called WHAT need, or leaves these out. Debian starts
+# the servers that it installs, and they would listen on ports 80 and 2019.
+install() {
+  what=$1
+  shift
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    leave_out "the examples of proxies: install nginx-light, haproxy and caddy (with root and apt this script does it)"
+    leave_out "$what: install $* (with root and apt this script does it)"
     return
   fi
-  echo "installing nginx, haproxy and caddy"
+  permitted "$@" || { leave_out "$what: install $* (CI=1 make test does it)"; return; }
+  echo "installing $*"
   policy=/usr/sbin/policy-rc.d
   if [ -e $policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy; fi
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy; } >"$work/apt" 2>&1 ||
-    { tail -5 "$work/apt"; leave_out "the examples of proxies: apt could not install nginx-light, haproxy and caddy"; }
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } >"$work/apt" 2>&1 ||
+    { tail -5 "$work/apt"; leave_out "$what: apt could not install $*"; }
   [ -z "$policy" ] || rm -f "$policy"
 }
 
@@ -112,9 +107,9 @@ helm_tests() { go vet -C test/helm ./... && quietly go test -C test/helm -v ./..
 # The benchmark is a separate module. This step measures nothing: `make bench` does.
 benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
 
-install_chromium
-install_proxies
-install_languages
+if missing chromium && missing chromium-browser && missing google-chrome; then install "the browser" chromium; fi
+if missing nginx haproxy caddy; then install "the examples of proxies" nginx-light haproxy caddy; fi
+if missing php; then install "the examples in PHP" php-cli; fi
 install_npm
 run gofmt sh test/gofmt.sh
 run vet go vet ./...

@@ -18,7 +18,7 @@ func BenchmarkCheck(b *testing.B) {
 			}
 		})
 		t := parse(raw)
-		found, _ := (*k.entries["main"].keys.Load()).find(t.kid, name)
+		found, _ := (*(*k.now.Load())["main"].keys.Load()).find(t.kid, name)
 		b.Run(name+" signature", func(b *testing.B) {
 			for b.Loop() {
 				if err := t.method.Verify(t.signed, t.signature, found[0]); err != nil {

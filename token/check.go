@@ -154,7 +154,7 @@ func (k *Keyring) judge(issuers, fetched []string, raw string) verdict {
 	}
 	best := verdict{why: ErrUnknownIssuer}
 	for _, name := range issuers {
-		e := k.entries[name]
+		e := (*k.now.Load())[name]
 		if e == nil || e.Issuer.Issuer != t.issuer {
 			continue
 		}

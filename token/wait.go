@@ -27,6 +27,13 @@ func (w *waiter) stop() bool {
 	return running
 }
 
+// again has the token of an issuer that is gone judged again.
+func (w *waiter) again() {
+	if w.stop() {
+		w.entry.ring.later(func() { w.then(true) })
+	}
+}
+
 // late calls then when the time is over.
 func (w *waiter) late() {
 	defer w.entry.ring.running.Done()
@@ -46,7 +53,8 @@ func (e *entry) wait(raw string, within time.Duration, then func(fetched bool)) 
 	w := &waiter{entry: e, size: len(raw) + waiterBytes, then: then}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.waiting == nil {
+	if e.waiting == nil { // the issuer is gone, or the keyring closed
+		e.ring.later(func() { then(true) })
 		return
 	}
 	e.ring.running.Add(1)
@@ -82,7 +90,7 @@ func (e *entry) giveBack(taken map[*waiter]struct{}) bool {
 	defer e.mu.Unlock()
 	for w := range taken {
 		if e.waiting == nil {
-			w.stop()
+			w.again()
 		} else if !w.isLate {
 			e.waiting[w] = struct{}{}
 			e.waitingBytes += w.size

@@ -14,7 +14,7 @@ import (
 
 func main() {
 	os.Exit(node.Main(node.Flavour{
-		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, OpenTail: openTail,
+		Name: config.FlavourEmbedded, StartNATS: startNATS, OpenGateway: openGateway, OpenTail: openTail, Check: gateways.Check,
 		Commands: gateways.Commands,
 	}))
 }

@@ -66,7 +66,7 @@ func machines(t *testing.T) []*machine {
 	for _, m := range all {
 		conf := strings.NewReplacer(append(routes, "server_name: one", "server_name: "+m.name, "listen: 127.0.0.1:4222", "listen: "+m.nats,
 			"listen: 10.0.0.1:6222", "listen: "+m.route)...).Replace(block("conf"))
-		yaml := strings.NewReplacer("10.0.0.1:3000", m.clients, "/etc/partyline", m.files).Replace(block("yaml"))
+		yaml := strings.NewReplacer("10.0.0.1:3000", m.clients, "/etc/partyline", m.files).Replace(block("yml"))
 		for name, text := range map[string]string{"nats.conf": conf, "partyline.yaml": yaml} {
 			if err := os.WriteFile(filepath.Join(m.files, name), []byte(text), 0o600); err != nil {
 				t.Fatal(err)

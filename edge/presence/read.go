@@ -18,34 +18,38 @@ const (
 	maxReadings = 64
 )
 
-// reading is a question to all edges who is in a room.
-type reading struct {
-	isDue, isRead bool
-	token         string // the end of the reply subject; "": there is none under way
-	until         time.Time
+// endReading ends the reading of a room, if that is over.
+func (t *Table) endReading(r *room, now time.Time) {
+	if r.Keep(t.edges.Live); r.token == "" {
+		return
+	}
+	isLate := now.After(r.until)
+	isDone := r.Answered(t.edges.Live, isLate)
+	if !isDone && !isLate {
+		return
+	}
+	if !isDone {
+		t.stats.unread.Inc()
+		t.due[r] = true
+	}
+	delete(t.readings, r.token)
+	r.token, r.isRead = "", true
 }
 
-// read asks all edges who is in a room, if that is due.
-func (t *Table) read(r *room, now time.Time) {
-	r.Keep(t.live)
-	if r.token != "" {
-		isLate := now.After(r.until)
-		isDone := r.Answered(t.live, isLate)
-		if !isDone && !isLate {
+// readDue asks all edges who is in the rooms that must be read.
+func (t *Table) readDue(now time.Time) {
+	for r := range t.due {
+		if len(t.readings) == maxReadings {
 			return
 		}
-		if !isDone {
-			t.stats.unread.Inc()
-			r.isDue = true
+		if r.token != "" {
+			continue // read once more when that is over
 		}
-		delete(t.readings, r.token)
-		r.token, r.isRead = "", true
-	}
-	if r.isDue && len(t.readings) < maxReadings {
+		delete(t.due, r)
 		t.stats.read.Inc()
-		r.reading = reading{isRead: r.isRead, token: rand.Text(), until: now.Add(readTimeout)}
+		r.token, r.until = rand.Text(), now.Add(readTimeout)
 		r.Room.Ask()
-		t.readings[r.token] = r
+		t.readings[r.token], t.changed[r] = r, true
 		t.wire.Read(r.Place, subjects.MemberAnswers(t.edge)+r.token)
 	}
 }

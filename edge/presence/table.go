@@ -12,7 +12,6 @@ package presence
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -71,9 +70,10 @@ type Table struct {
 
 	own       *members.Own
 	rooms     map[members.Place]*room
+	changed   map[*room]bool   // rooms to look at: something came, they are being read, or this edge has no socket in them
+	due       map[*room]bool   // rooms to read
 	readings  map[string]*room // rooms that are being read, by the end of the reply subject
-	live      []string         // edges at the last look
-	gone      map[string]bool  // edges that are not live any more
+	edges     members.Edges    // as of the last look
 	losses    uint64           // Wire.Losses when all was published
 	restarted time.Time        // when that was
 	stats     struct{ published, read, unread tally.Counter }
@@ -83,7 +83,7 @@ type Table struct {
 func New(edge string, prefix subjects.Prefix, wire Wire) *Table {
 	return &Table{
 		edge: edge, prefix: prefix, wire: wire, touched: make(map[string]string), own: members.NewOwn(edge),
-		rooms: make(map[members.Place]*room), readings: make(map[string]*room), gone: make(map[string]bool),
+		rooms: make(map[members.Place]*room), changed: make(map[*room]bool), due: make(map[*room]bool), readings: make(map[string]*room),
 	}
 }
 
@@ -105,8 +105,12 @@ type room struct {
 	*members.Room
 	rules *rule.Rules
 	used  time.Time // when a socket of this edge was in it, or a client asked
-	reading
-	asks []func(msg.Presence)
+	asks  []func(msg.Presence)
+
+	// Of the question to all edges who is in the room.
+	isRead bool   // there was an answer
+	token  string // the end of the reply subject; "": none is under way
+	until  time.Time
 }
 
 // Run publishes, and tells clients, until ctx ends. t may be nil.
@@ -125,7 +129,7 @@ func (t *Table) look(now time.Time) {
 	if !t.wire.Connected() {
 		return
 	}
-	isStale := t.compareEdges(t.wire.Edges())
+	areOther, isStale := t.edges.Compare(t.wire.Edges())
 	if losses := t.wire.Losses(); losses != t.losses && now.Sub(t.restarted) >= restartEvery {
 		t.losses, t.restarted, isStale = losses, now, true
 		for _, id := range t.own.Restart() {
@@ -140,47 +144,54 @@ func (t *Table) look(now time.Time) {
 		t.own.Compare(id, t.wire.Look(id), reason)
 	}
 	most := max(1, min(maxListed, t.wire.MaxPayload()>>12)) // a socket has at most 4 KiB
-	t.own.Take(most, func(p members.Place, rules *rule.Rules) { t.room(p, rules).used = now }, func(p members.Place, m msg.RoomMembers) {
+	t.own.Take(most, func(p members.Place, rules *rule.Rules) {
+		r := t.room(p, rules)
+		r.used, t.changed[r] = now, true
+	}, func(p members.Place, m msg.RoomMembers) {
 		t.stats.published.Inc()
 		t.wire.Publish(string(t.prefix.AppendToRoom(nil, p.Namespace, subjects.VerbMember, p.Room)), m.Body())
 	})
-	for place, r := range t.rooms {
-		if now.Sub(r.used) >= linger && len(r.asks) == 0 {
-			delete(t.readings, r.token)
-			delete(t.rooms, place)
-			t.wire.Unsubscribe(t.interest(r))
-			continue
+	if areOther || isStale {
+		for _, r := range t.rooms {
+			t.changed[r] = true
+			if isStale {
+				t.due[r] = true
+			}
 		}
-		r.isDue = r.isDue || isStale
-		t.read(r, now)
-		if news, is := r.News(); is {
-			news.Room, _ = subjects.Room(place.Room) // an edge's token
-			t.wire.Deliver(place, news.Event(r.rules.Presence.Event))
-		}
-		r.answer()
 	}
+	for r := range t.changed {
+		t.visit(r, now)
+	}
+	t.readDue(now)
 }
 
-// compareEdges notes which edges live, and reports whether one does that had gone: what it has published meanwhile
-// may be lost.
-func (t *Table) compareEdges(live []string) (isBack bool) {
-	for _, edge := range t.live {
-		t.gone[edge] = true
+// visit tells clients what has changed in a room, and forgets a room that is of no use any more.
+func (t *Table) visit(r *room, now time.Time) {
+	isIn := t.own.Has(r.Place)
+	if !isIn && now.Sub(r.used) >= linger && len(r.asks) == 0 {
+		delete(t.readings, r.token)
+		delete(t.rooms, r.Place)
+		delete(t.changed, r)
+		delete(t.due, r)
+		t.wire.Unsubscribe(t.interest(r))
+		return
 	}
-	for _, edge := range live {
-		isBack = isBack || t.gone[edge] && !slices.Contains(t.live, edge)
-		delete(t.gone, edge)
+	t.endReading(r, now)
+	if news, is := r.News(); is {
+		news.Room, _ = subjects.Room(r.Place.Room) // an edge's token
+		t.wire.Deliver(r.Place, news.Event(r.rules.Presence.Event))
 	}
-	t.live = live
-	return isBack
+	if r.answer(); isIn && r.token == "" {
+		delete(t.changed, r)
+	}
 }
 
 // room returns a room, and begins to look after it if need be.
 func (t *Table) room(p members.Place, rules *rule.Rules) *room {
 	r := t.rooms[p]
 	if r == nil {
-		r = &room{Place: p, Room: members.New(rules), rules: rules, used: time.Now(), reading: reading{isDue: true}}
-		t.rooms[p] = r
+		r = &room{Place: p, Room: members.New(rules), rules: rules, used: time.Now()}
+		t.rooms[p], t.changed[r], t.due[r] = r, true, true
 		t.wire.Subscribe(t.interest(r))
 	}
 	return r
@@ -195,7 +206,9 @@ func (t *Table) interest(r *room) string {
 func (t *Table) Handle(p members.Place, body []byte) error {
 	m, err := msg.ParseMembers(body)
 	if r := t.rooms[p]; err == nil && r != nil {
-		r.isDue = !r.Apply(&m) || r.isDue
+		if t.changed[r] = true; !r.Apply(&m) {
+			t.due[r] = true
+		}
 	}
 	return err
 }

@@ -71,3 +71,43 @@ func TestACrowdEntersARoom(t *testing.T) {
 		t.Errorf("clients get %d events, the last one %s", len(c.delivered), c.delivered[len(c.delivered)-1])
 	}
 }
+
+// spread is an edge with each socket in a room of its own, and a NATS that answers at once.
+type spread struct {
+	crowd
+}
+
+func (s *spread) Look(id string) members.Socket {
+	found := s.crowd.Look(id)
+	found.Places = []members.Place{{Namespace: "chat", Room: id[9:14]}}
+	return found
+}
+
+func (s *spread) Publish(_ string, body []byte) {
+	m, _ := msg.ParseMembers(body)
+	_ = s.table.Handle(members.Place{Namespace: "chat", Room: m.Joined[0].ID[9:14]}, body)
+}
+
+func (s *spread) Deliver(members.Place, []byte) {}
+func (s *spread) Read(_ members.Place, reply string) {
+	s.table.Answered(reply, "", []byte(`[{"edge":"edgeedge","sockets":0}]`))
+}
+
+// BenchmarkLook is one look, of ten in a second, at 100,000 rooms of which one has changed.
+func BenchmarkLook(b *testing.B) {
+	const rooms = 100_000
+	prefix, _ := subjects.NewPrefix("sio")
+	s := &spread{crowd{rules: rule.NewBook(map[string]rule.Namespace{"/chat": {Presence: rule.DefaultPresence("*")}}).Find("/chat")}}
+	s.table = New("edgeedge", prefix, s)
+	now := time.Now()
+	id := func(i int) string { return fmt.Sprintf("edgeedge.%05d---------------", i) }
+	for i := range rooms {
+		s.table.Touch(id(i), "", false)
+	}
+	for s.table.look(now); len(s.table.readings) > 0; s.table.look(now) {
+	}
+	for i := 0; b.Loop(); i++ {
+		s.table.Touch(id(i%rooms), "", false)
+		s.table.look(now)
+	}
+}

@@ -11,6 +11,7 @@ package registry
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -30,7 +31,7 @@ var (
 // Registry is the sockets of an edge. C is what the edge keeps with each.
 type Registry[C any] struct {
 	prefix  subjects.Prefix
-	limit   int                   // how many rooms a socket may be in; 0: no limit
+	limit   atomic.Int64          // how many rooms a socket may be in; 0: no limit
 	effects func(Effects[C])      // called with mu held
 	spend   func(*Socket[C], int) // counts bytes that a socket costs; called with mu held
 	windows flow.Windows          // of the namespaces
@@ -52,7 +53,8 @@ type Namespace[C any] struct {
 
 	Window *flow.Window // what its clients have under way at NATS; static; the registry does not look at it
 
-	subjects []string                 // static: what every socket of it receives
+	autoJoin []string                 // guarded by Registry.mu: rooms in subjects
+	subjects []string                 // guarded by Registry.mu: what every socket of it receives
 	users    int                      // guarded by Registry.mu: sockets in any life but Gone
 	members  snapshot.List[Socket[C]] // guarded by Registry.mu
 	rooms    map[string]*Room[C]      // guarded by Registry.mu; by name as in subjects
@@ -108,12 +110,17 @@ type View struct {
 // bytes of memory that a socket costs more, or less if negative. effects and charge are called with the lock held and
 // must neither block nor call the registry.
 func New[C any](prefix subjects.Prefix, roomsPerSocket int, effects func(Effects[C]), charge func(*Socket[C], int)) *Registry[C] {
-	return &Registry[C]{
-		prefix: prefix, limit: roomsPerSocket, effects: effects,
+	r := &Registry[C]{
+		prefix: prefix, effects: effects,
 		spend:      func(s *Socket[C], bytes int) { s.cost += bytes; charge(s, bytes) },
 		namespaces: make(map[string]*Namespace[C]), sockets: make(map[string]*Socket[C]),
 	}
+	r.SetLimit(roomsPerSocket)
+	return r
 }
+
+// SetLimit changes how many rooms a socket may be in. Who is in more stays there.
+func (r *Registry[C]) SetLimit(rooms int) { r.limit.Store(int64(rooms)) }
 
 // Sockets is how many members there are, in all namespaces.
 func (r *Registry[C]) Sockets() int { return int(r.members.Load()) }
@@ -183,15 +190,20 @@ func (r *Registry[C]) Enter(s *Socket[C], name, token string, logged bool, autoJ
 			Name: name, Token: token, IsLogged: logged, Window: r.windows.New(), rooms: make(map[string]*Room[C]),
 		}
 		if logged {
-			ns.subjects = r.prefix.LoggedAll(token)
+			f.Subscribe = r.prefix.LoggedAll(token)
 		} else {
-			ns.subjects = []string{r.prefix.NamespaceAll(token)}
-		}
-		for _, room := range autoJoin {
-			ns.subjects = r.appendRoom(ns.subjects, ns, room)
+			f.Subscribe = []string{r.prefix.NamespaceAll(token)}
 		}
 		r.namespaces[token] = ns
-		f.Subscribe = ns.subjects
+	}
+	for _, room := range autoJoin {
+		if !slices.Contains(ns.autoJoin, room) { // the namespace is new, or its rules are
+			ns.autoJoin = append(ns.autoJoin, room)
+			f.Subscribe = r.appendRoom(f.Subscribe, ns, room)
+		}
+	}
+	if f.Subscribe != nil {
+		ns.subjects = append(ns.subjects, f.Subscribe...)
 		r.effects(f)
 	}
 	ns.users++

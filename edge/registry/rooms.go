@@ -48,14 +48,15 @@ func (s *Socket[C]) isIn(room *Room[C]) bool { return room != nil && slices.Cont
 // enterRooms puts a socket into rooms, all or none, and reports whether it was not in one of them before. mu must be
 // held.
 func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (entered bool, err error) {
+	limit := int(r.limit.Load())
 	list := s.Rooms() // appending writes only behind the end of what others may read
 	var fresh []string
 	for _, name := range rooms {
 		if s.isIn(s.Namespace.rooms[name]) {
 			continue
 		}
-		if fresh = append(fresh, name); r.limit > 0 && len(list)+len(fresh) > r.limit {
-			return false, fmt.Errorf("%w: the limit is %d", ErrTooManyRooms, r.limit)
+		if fresh = append(fresh, name); limit > 0 && len(list)+len(fresh) > limit {
+			return false, fmt.Errorf("%w: the limit is %d", ErrTooManyRooms, limit)
 		}
 	}
 	if len(fresh) == 0 {

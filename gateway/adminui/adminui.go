@@ -85,6 +85,9 @@ func New(o Options) (*UI, error) {
 // Close ends what runs for open pages. Service.Close comes first.
 func (u *UI) Close() { u.watch.close() }
 
+// SetUsers replaces who may log in. Pages that are open stay so until their sessions end.
+func (u *UI) SetUsers(users Users) { u.login.users.Store(&users) }
+
 // Handler serves the pages below /ui/.
 func (u *UI) Handler() http.Handler { return u.pages }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Copies the built pages of the Socket.IO Admin UI, from the npm packages that package.json pins, to where `go build` embeds
 # them. Its index.html has its font and icons from other hosts: they come from npm, too, and both links are rewritten. Does
-# nothing if these versions are there already. Needs npm.
+# nothing if these versions are there already. Needs npm; with OPTIONAL=1 it succeeds without.
 set -eu
 cd "$(dirname "$0")"
 
@@ -10,6 +10,14 @@ wanted="1 $(sed -n 's/.*"\(@[^"]*\)": *"\([^"]*\)".*/\1 \2/p' package.json)"
 # VERSION is written last and removed first, so an incomplete copy counts as missing.
 [ "$(cat pages/VERSION 2>/dev/null || :)" = "$wanted" ] && exit 0
 
+if ! command -v npm >/dev/null; then
+  cat >&2 <<END
+npm is missing, and with it the pages of the Admin UI: /ui/ will answer 404. All else works.
+To add it, install Node.js with npm and run: make client
+END
+  [ "${OPTIONAL:-}" = 1 ] && exit 0
+  exit 1
+fi
 # Its server part, which is not used, has socket.io as a peer.
 npm ci --legacy-peer-deps --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 mkdir -p pages

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -96,7 +97,7 @@ const (
 
 // login decides who may open pages.
 type login struct {
-	users    Users
+	users    atomic.Pointer[Users]
 	loopback bool
 	key      string // of sessions
 	stats    *stats
@@ -107,7 +108,8 @@ type login struct {
 }
 
 func newLogin(o Options, st *stats) *login {
-	l := &login{users: o.Users, loopback: o.Loopback, stats: st, hashing: make(chan struct{}, maxHashes), recent: make(map[netip.Prefix]*rate.Limiter)}
+	l := &login{loopback: o.Loopback, stats: st, hashing: make(chan struct{}, maxHashes), recent: make(map[netip.Prefix]*rate.Limiter)}
+	l.users.Store(&o.Users)
 	l.key = sum(cmp.Or(o.Secret, rand.Text()), "partyline: sessions of the Admin UI")
 	return l
 }
@@ -177,8 +179,9 @@ func (l *login) allow(client netip.Prefix, now time.Time) bool {
 func (l *login) isPassword(given credentials) bool {
 	l.hashing <- struct{}{}
 	defer func() { <-l.hashing }()
-	hash, isThere := l.users[given.Username]
-	for _, other := range l.users {
+	users := *l.users.Load()
+	hash, isThere := users[given.Username]
+	for _, other := range users {
 		hash = cmp.Or(hash, other)
 	}
 	return bcrypt.CompareHashAndPassword([]byte(hash), []byte(given.Password)) == nil && isThere
@@ -187,7 +190,7 @@ func (l *login) isPassword(given credentials) bool {
 // write makes a session: the user, the time and a signature. A new password ends it, and so does a new secret.
 func (l *login) write(user string, expires time.Time) string {
 	at := strconv.FormatInt(expires.Unix(), 10)
-	return base64.RawURLEncoding.EncodeToString([]byte(user)) + "." + at + "." + sum(l.key, user, at, l.users[user])
+	return base64.RawURLEncoding.EncodeToString([]byte(user)) + "." + at + "." + sum(l.key, user, at, (*l.users.Load())[user])
 }
 
 // read returns the user of a session, which any instance with the same secret and users has made.
@@ -199,6 +202,6 @@ func (l *login) read(text string, now time.Time) (user string, expires time.Time
 	name, _ := base64.RawURLEncoding.DecodeString(parts[0])
 	at, _ := strconv.ParseInt(parts[1], 10, 64)
 	user, expires = string(name), time.Unix(at, 0)
-	hash, isThere := l.users[user]
+	hash, isThere := (*l.users.Load())[user]
 	return user, expires, isThere && now.Before(expires) && hmac.Equal([]byte(parts[2]), []byte(sum(l.key, user, parts[1], hash)))
 }

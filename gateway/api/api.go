@@ -1,6 +1,6 @@
 // Package api is the HTTP API of the gateway: with one POST, any language emits to Socket.IO clients, asks them, moves
 // them between rooms, or ends them (docs/http-api.md). It speaks to edges over a service of package backend, and keeps
-// nothing.
+// nothing but ids of sockets for the next pages of a list.
 //
 // A request goes through the same steps: the key, its rate, the body as strict JSON, what the key allows, the verb.
 // What fails on the way is a problem (RFC 9457), is counted, and is logged if an operator can do something about it.
@@ -11,6 +11,7 @@ import (
 	_ "embed" // openapi.json
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -57,12 +58,19 @@ type Options struct {
 type API struct {
 	io         *backend.Service
 	o          Options
-	holders    []*holder
+	now        atomic.Pointer[access]
 	operations []operation
 	complaints *throttle.Logger
-	bodies     atomic.Int64    // bytes of those under way
+	bodies     atomic.Int64 // bytes of those under way
+	lists      lists
 	commands   []tally.Counter // by operation
 	problems   []tally.Counter // by kind
+}
+
+// access is who may do what. It is static: another takes its place.
+type access struct {
+	holders           []*holder
+	requestsPerSecond float64
 }
 
 // operation is one of the API. Of one with GET, the input is the query, else the body.
@@ -77,7 +85,7 @@ var verbs = []string{"emit", "broadcast", "ask", "join", "leave", "disconnect", 
 // New returns the API of a service. Without Options.IsStarted it must be started before requests come. The error is
 // about a key of the options.
 func New(io *backend.Service, o Options) (*API, error) {
-	a := &API{io: io, o: o, complaints: throttle.New(o.Log), problems: make([]tally.Counter, len(kinds))}
+	a := &API{io: io, o: o, complaints: throttle.New(o.Log), lists: lists{kept: make(map[listed][]string)}, problems: make([]tally.Counter, len(kinds))}
 	runs := []func(*request, []byte) (any, error){emit, broadcast, ask, join, leave, disconnect, grant, setData}
 	for i, verb := range verbs {
 		a.operations = append(a.operations, operation{verb, http.MethodPost, runs[i]})
@@ -85,14 +93,30 @@ func New(io *backend.Service, o Options) (*API, error) {
 	a.operations = append(a.operations, operation{"batch", http.MethodPost, batch},
 		operation{"sockets", http.MethodGet, sockets}, operation{"rooms", http.MethodGet, rooms})
 	a.commands = make([]tally.Counter, len(a.operations))
-	for _, k := range o.Keys {
+	a.now.Store(&access{})
+	use, err := a.Prepare(o.Keys, o.RequestsPerSecond)
+	if err != nil {
+		return nil, err
+	}
+	use()
+	return a, nil
+}
+
+// Prepare returns what puts keys, and their rate, in the place of those that there are, or an error about a key. A key
+// that stays goes on where it is with its rate; requests under way end as they began.
+func (a *API) Prepare(keys []Key, requestsPerSecond float64) (use func(), err error) {
+	before, next := a.now.Load(), &access{requestsPerSecond: requestsPerSecond}
+	for _, k := range keys {
 		h, err := newHolder(k)
 		if err != nil {
 			return nil, err
 		}
-		a.holders = append(a.holders, h)
+		if at := slices.IndexFunc(before.holders, func(h *holder) bool { return reflect.DeepEqual(h.Key, k) }); at >= 0 {
+			h = before.holders[at]
+		}
+		next.holders = append(next.holders, h)
 	}
-	return a, nil
+	return func() { a.now.Store(next) }, nil
 }
 
 // Metrics returns the metrics.
@@ -110,6 +134,10 @@ func (a *API) Metrics() *tally.Set {
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(a.now.Load().holders) == 0 {
+		http.NotFound(w, r) // there is no API
+		return
+	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -208,7 +236,7 @@ func (q *request) carryOut(at int, input []byte) (any, error) {
 
 // pay returns a problem if the key has sent too many commands to send n more now.
 func (q *request) pay(n int) error {
-	rate := q.o.RequestsPerSecond
+	rate := q.now.Load().requestsPerSecond
 	if rate == 0 {
 		return nil
 	}

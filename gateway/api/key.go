@@ -85,7 +85,7 @@ func (a *API) holderOf(authorization string) (found *holder) {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(key))
-	for _, h := range a.holders {
+	for _, h := range a.now.Load().holders {
 		if subtle.ConstantTimeCompare(sum[:], h.sum[:]) == 1 {
 			found = h
 		}

@@ -204,18 +204,18 @@ func TestABatchCountsItsCommands(t *testing.T) {
 func TestWhatIsUnderWay(t *testing.T) {
 	s := begin(t)
 	const body = `{"namespace":"/chat","to":{"all":true},"event":["x"]}`
-	s.holders[0].underWay.Store(mostUnderWay)
+	s.now.Load().holders[0].underWay.Store(mostUnderWay)
 	if got := s.post("emit", body); got.header.Get("Retry-After") != "1" {
 		t.Errorf("%v", got.header)
 	} else {
 		s.isProblem(got, tooFast, "under way")
 	}
-	s.holders[0].underWay.Store(0)
+	s.now.Load().holders[0].underWay.Store(0)
 	s.bodies.Store(mostBodies)
 	s.isProblem(s.post("emit", body), busy, "bodies")
 	s.bodies.Store(0)
 	s.answers("emit", body, 202, "{}")
-	if n, m := s.holders[0].underWay.Load(), s.bodies.Load(); n != 0 || m != 0 {
+	if n, m := s.now.Load().holders[0].underWay.Load(), s.bodies.Load(); n != 0 || m != 0 {
 		t.Errorf("%d requests and %d bytes are still under way", n, m)
 	}
 }
@@ -243,5 +243,5 @@ func TestBodiesCountWhatHasCome(t *testing.T) {
 	for _, c := range open {
 		_ = c.Close()
 	}
-	edgetest.Eventually(t, "nothing is under way", func() bool { return s.bodies.Load() == 0 && s.holders[0].underWay.Load() == 0 })
+	edgetest.Eventually(t, "nothing is under way", func() bool { return s.bodies.Load() == 0 && s.now.Load().holders[0].underWay.Load() == 0 })
 }

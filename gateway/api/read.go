@@ -67,9 +67,8 @@ func targetOf(text string) *to {
 	return nil
 }
 
-// page returns the names of the page, of all, and the cursor of the next page, nil for none. It is the last name.
+// page returns the names of the page, of all in order, and the cursor of the next page, nil for none. It is the last name.
 func (u *question) page(all []string) (names []string, next *string) {
-	slices.Sort(all)
 	from := 0
 	if u.query.Has("cursor") {
 		at, isThere := slices.BinarySearch(all, u.query.Get("cursor"))
@@ -103,8 +102,8 @@ type socketPage struct {
 	Next    *string  `json:"next,omitzero"`
 }
 
-// sockets is GET /v1/sockets. The ids of all sockets cost little, the sockets themselves much more, so it fetches
-// those of the page alone.
+// sockets is GET /v1/sockets. It fetches the sockets of the page alone. For the ids of all, edges send more than these, so
+// they are kept from the first page to the last.
 func sockets(q *request, input []byte) (any, error) {
 	u, err := q.question(input)
 	if err != nil {
@@ -112,11 +111,11 @@ func sockets(q *request, input []byte) (any, error) {
 	}
 	page, target := socketPage{Sockets: []socket{}}, u.target
 	if u.to.Socket == nil {
-		data, err := u.target.Data(q.ctx)
+		all, err := q.lists.of(q, u)
 		if err != nil {
 			return nil, err
 		}
-		ids, next := u.page(slices.Collect(maps.Keys(data)))
+		ids, next := u.page(all)
 		if len(ids) == 0 {
 			return page, nil
 		}
@@ -162,7 +161,7 @@ func rooms(q *request, input []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, next := u.page(q.visible(slices.Collect(maps.Keys(counts))))
+	names, next := u.page(q.visible(slices.Sorted(maps.Keys(counts))))
 	page := roomPage{Rooms: []room{}, Next: next}
 	for _, name := range names {
 		page.Rooms = append(page.Rooms, room{name, counts[name]})

@@ -15,9 +15,11 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"partyline/backend"
@@ -54,8 +56,8 @@ const (
 
 // Hooks are those of a gateway. New makes them.
 type Hooks struct {
-	io         *backend.Service // set by Register
-	callers    []*caller
+	io         *backend.Service          // set by Register
+	callers    atomic.Pointer[[]*caller] // the slice is static
 	userRoom   string
 	complaints *throttle.Logger
 	stats      stats
@@ -65,11 +67,32 @@ type Hooks struct {
 // with; "" if they have none.
 func New(hooks []Hook, userRoom string, log *slog.Logger) *Hooks {
 	hs := &Hooks{userRoom: userRoom, complaints: throttle.New(log)}
-	for _, h := range hooks {
-		hs.callers = append(hs.callers, newCaller(h, &hs.stats))
-	}
+	hs.callers.Store(&[]*caller{})
+	hs.Replace(hooks)
 	return hs
 }
+
+// Replace puts hooks in the place of others, which name the same namespaces all together. One that stays keeps what is
+// known of its endpoints; requests under way end as they began.
+func (hs *Hooks) Replace(hooks []Hook) {
+	var next []*caller
+	before := hs.all()
+	for _, h := range hooks {
+		if at := slices.IndexFunc(before, func(c *caller) bool { return reflect.DeepEqual(c.Hook, h) }); at >= 0 {
+			next = append(next, before[at])
+			continue
+		}
+		next = append(next, newCaller(h, &hs.stats))
+	}
+	hs.callers.Store(&next)
+	for _, c := range before {
+		if !slices.Contains(next, c) {
+			c.transport.CloseIdleConnections() // those in use end soon after: see idleTimeout
+		}
+	}
+}
+
+func (hs *Hooks) all() []*caller { return *hs.callers.Load() }
 
 // Register makes a service, before its start, the owner of the sockets of all hooked namespaces.
 func (hs *Hooks) Register(io *backend.Service) {
@@ -84,7 +107,7 @@ func (hs *Hooks) Register(io *backend.Service) {
 
 // Namespaces returns the names and patterns of all hooks, each once.
 func (hs *Hooks) Namespaces() (names []string) {
-	for _, c := range hs.callers {
+	for _, c := range hs.all() {
 		names = append(names, c.Namespaces...)
 	}
 	slices.Sort(names)
@@ -96,7 +119,7 @@ func (hs *Hooks) Metrics() *tally.Set { return hs.stats.metrics(hs.complaints) }
 
 // Close ends connections that are idle. No request may be under way.
 func (hs *Hooks) Close() {
-	for _, c := range hs.callers {
+	for _, c := range hs.all() {
 		c.transport.CloseIdleConnections()
 	}
 }
@@ -108,7 +131,7 @@ func (hs *Hooks) find(namespace, event string) *caller {
 		return nil
 	}
 	isOwn := event == Connect || event == Disconnect
-	for _, c := range hs.callers {
+	for _, c := range hs.all() {
 		matches := func(pattern string) bool {
 			return pattern == event || !isOwn && subjects.Matches(pattern, event)
 		}

@@ -31,23 +31,33 @@ type Limits struct {
 type Table struct {
 	Leaving bool // no session may begin
 
-	limits    Limits               // static
+	limits    Limits
 	reserved  int                  // sessions that began or are about to
-	addresses map[netip.Prefix]int // reserved sessions by address.Key; only with Limits.PerAddress
+	addresses map[netip.Prefix]int // reserved sessions by address.Key
 	begun     *rate.Limiter
 	recent    recent
 }
 
 // New makes a Table without a session.
 func New(limits Limits) *Table {
-	perSecond := rate.Inf
-	if limits.PerSecond > 0 {
-		perSecond = rate.Limit(limits.PerSecond)
+	t := &Table{addresses: make(map[netip.Prefix]int)}
+	t.SetLimits(limits)
+	return t
+}
+
+// SetLimits replaces the limits. Sessions that there are count against them, and go on.
+func (t *Table) SetLimits(limits Limits) {
+	if t.begun == nil || limits.PerSecond != t.limits.PerSecond {
+		perSecond := rate.Inf
+		if limits.PerSecond > 0 {
+			perSecond = rate.Limit(limits.PerSecond)
+		}
+		t.begun = rate.NewLimiter(perSecond, limits.PerSecond)
 	}
-	return &Table{
-		limits: limits, addresses: make(map[netip.Prefix]int), begun: rate.NewLimiter(perSecond, limits.PerSecond),
-		recent: recent{perSecond: limits.PerSecondPerAddress},
+	if limits.PerSecondPerAddress != t.recent.perSecond {
+		t.recent = recent{perSecond: limits.PerSecondPerAddress}
 	}
+	t.limits = limits
 }
 
 // clientOf returns what counts as one client for the limits of an address.
@@ -74,19 +84,16 @@ func (t *Table) Reserve(ip string, now time.Time) error {
 		return ErrTooFast
 	}
 	t.reserved++
-	if limits.PerAddress > 0 {
-		t.addresses[client]++
-	}
+	t.addresses[client]++ // also without PerAddress, which may come later
 	return nil
 }
 
 // Release gives back a session that was reserved for an IP address.
 func (t *Table) Release(ip string) {
 	t.reserved--
-	if client := clientOf(ip); t.limits.PerAddress > 0 {
-		if t.addresses[client]--; t.addresses[client] == 0 {
-			delete(t.addresses, client)
-		}
+	client := clientOf(ip)
+	if t.addresses[client]--; t.addresses[client] == 0 {
+		delete(t.addresses, client)
 	}
 }
 

@@ -66,18 +66,26 @@ var reasonWords = [reasons]string{perAddress: "address", perProcess: "process", 
 func New(set Settings) *Limiter {
 	l := &Limiter{log: set.Log, complaints: throttle.New(set.Log)}
 	l.table = table{
-		max: set.Connections, perAddress: set.PerAddress, proxies: set.Proxies,
-		addresses: make(map[netip.Prefix]int), edges: make(map[netip.Addr]struct{}),
+		proxies: set.Proxies, addresses: make(map[netip.Prefix]int), edges: make(map[netip.Addr]struct{}),
 	}
-	most := mostConnections()
-	if set.Connections > most {
-		set.Log.Warn("limits.connections is more than the limit of open files allows: raise that (ulimit -n)",
-			"limits.connections", set.Connections, "used", most)
-	}
-	if set.Connections == 0 || set.Connections > most {
-		l.table.max = most
-	}
+	l.SetLimits(set.Connections, set.PerAddress)
 	return l
+}
+
+// SetLimits replaces Settings.Connections and Settings.PerAddress. Connections that there are go on; they count for
+// their addresses if they came with a limit for these.
+func (l *Limiter) SetLimits(connections, perAddress int) {
+	most := mostConnections()
+	if connections > most {
+		l.log.Warn("limits.connections is more than the limit of open files allows: raise that (ulimit -n)",
+			"limits.connections", connections, "used", most)
+	}
+	if connections == 0 || connections > most {
+		connections = most
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.table.max, l.table.perAddress = connections, perAddress
 }
 
 // spare returns how many of a number of descriptors are not for connections. They are for NATS, the operator's pages,
@@ -85,7 +93,11 @@ func New(set Settings) *Limiter {
 func spare(descriptors int) int { return min(max(descriptors/16, 64), 1024, descriptors/2) }
 
 // Max returns how many connections the process may have.
-func (l *Limiter) Max() int { return l.table.max } // static
+func (l *Limiter) Max() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.table.max
+}
 
 // Trust notes that another edge's requests come from an address, with a port. Its connections count against the
 // process only.

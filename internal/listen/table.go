@@ -22,8 +22,8 @@ const (
 
 // table has the connections of a process. Limiter.mu guards it.
 type table struct {
-	max        int            // static; connections of the process
-	perAddress int            // static; of one client; 0: no limit
+	max        int            // connections of the process
+	perAddress int            // of one client; 0: no limit
 	proxies    []netip.Prefix // static
 
 	open      int

@@ -25,6 +25,7 @@ type Own struct {
 	edge    string
 	sockets map[string]Socket // as they were published, by id
 	rooms   map[Place]*source
+	changed map[Place]bool // rooms about which there is something to publish, or that are empty
 }
 
 // source is a room with sockets of the edge.
@@ -38,7 +39,7 @@ type source struct {
 
 // NewOwn makes the Own of an edge that has published nothing.
 func NewOwn(edge string) *Own {
-	return &Own{edge: edge, sockets: make(map[string]Socket), rooms: make(map[Place]*source)}
+	return &Own{edge: edge, sockets: make(map[string]Socket), rooms: make(map[Place]*source), changed: make(map[Place]bool)}
 }
 
 // Compare compares a socket with what was published of it, at most once between two calls of Take. reason is why it has gone, if it has.
@@ -51,6 +52,7 @@ func (o *Own) Compare(id string, is Socket, reason string) {
 		if s := o.rooms[place]; !slices.Contains(is.Places, place) {
 			s.sockets--
 			s.left = append(s.left, was.Gone(reason))
+			o.changed[place] = true
 		}
 	}
 	for _, place := range is.Places {
@@ -64,6 +66,7 @@ func (o *Own) Compare(id string, is Socket, reason string) {
 		}
 		if !isIn || !was.Equal(is.Present) {
 			s.joined = append(s.joined, is.Present)
+			o.changed[place] = true
 		}
 	}
 	if o.sockets[id] = is; len(is.Places) == 0 {
@@ -78,16 +81,21 @@ func (o *Own) Restart() (ids []string) {
 		ids = append(ids, id)
 	}
 	clear(o.sockets)
-	for _, s := range o.rooms {
+	for place, s := range o.rooms {
 		s.n, s.sockets, s.isDue = 0, 0, true
+		o.changed[place] = true
 	}
 	return ids
 }
 
-// Take calls in for each room with a socket of the edge, and publish for each message, with at most so many sockets,
-// that must be published.
+// Has reports whether the edge had a socket in a room at the last Take.
+func (o *Own) Has(p Place) bool { return o.rooms[p] != nil }
+
+// Take calls in for each room that has changed, and publish for each message, with at most so many sockets, that must be
+// published.
 func (o *Own) Take(most int, in func(Place, *rule.Rules), publish func(Place, msg.RoomMembers)) {
-	for place, s := range o.rooms {
+	for place := range o.changed {
+		s := o.rooms[place]
 		in(place, s.rules)
 		for ; s.isDue || len(s.joined)+len(s.left) > 0; s.isDue = false {
 			left := min(most, len(s.left))
@@ -100,6 +108,7 @@ func (o *Own) Take(most int, in func(Place, *rule.Rules), publish func(Place, ms
 			delete(o.rooms, place)
 		}
 	}
+	clear(o.changed)
 }
 
 // Shown is what a socket of a namespace shows of itself.

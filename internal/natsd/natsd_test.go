@@ -185,7 +185,7 @@ func TestJetStreamFolderCannotBeMade(t *testing.T) {
 // The embedded server and those of compose.yaml find dead clients equally soon, and sooner than nats-server by
 // default.
 func TestDeadClientsAreNoticedSoon(t *testing.T) {
-	for _, name := range []string{"SERVER_NAME", "NATS_EDGE_PASSWORD", "NATS_CHAT_PASSWORD", "NATS_NEWS_PASSWORD",
+	for _, name := range []string{"SERVER_NAME", "NATS_EDGE_PASSWORD", "NATS_CHAT_PASSWORD", "NATS_NEWS_PASSWORD", "NATS_GATEWAY_PASSWORD",
 		"NATS_ROUTE_PASSWORD"} {
 		t.Setenv(name, "any")
 	}

@@ -114,6 +114,17 @@ func (t *Table) Expect(r Right, need Need, probe func()) {
 	t.set.Wake()
 }
 
+// Forget takes back what Expect said of subjects.
+func (t *Table) Forget(subjects ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, subject := range subjects {
+		delete(t.grants, Right{Publish: true, Subject: subject})
+		delete(t.grants, Right{Subject: subject})
+	}
+	t.set.Wake()
+}
+
 // Reset forgets what NATS answered on an earlier connection.
 func (t *Table) Reset() {
 	t.mu.Lock()

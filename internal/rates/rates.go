@@ -8,7 +8,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rate bounds something that each client may do. It is static, and shared by all clients.
+// Rate bounds something that each client may do. It is static, and shared by all clients. Another of the same name
+// takes its place where it was used.
 type Rate struct {
 	Name      string // of the setting, for the log
 	PerSecond int    // >= 1
@@ -65,7 +66,13 @@ func (m *Meter) Take(r *Rate, n int, now time.Time) (e Excess) {
 
 // reserve counts n, and returns how long the client must wait.
 func (m *Meter) reserve(r *Rate, n int, now time.Time) time.Duration {
-	for _, l := range m.limiters {
+	for i := range m.limiters {
+		l := &m.limiters[i]
+		if l.rate != r && l.rate.Name == r.Name { // the configuration was read again
+			l.SetLimitAt(now, rate.Limit(r.PerSecond))
+			l.SetBurstAt(now, r.Burst)
+			l.rate = r
+		}
 		if l.rate == r {
 			wait := l.ReserveN(now, min(n, r.Burst)).DelayFrom(now)
 			if wait > 0 { // not for longer than a burst takes, or the client would be slower than its rate

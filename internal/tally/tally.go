@@ -5,6 +5,7 @@
 package tally
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -64,7 +65,10 @@ func (m Metric) Value() string {
 }
 
 // Set is the list of a package's metrics. It is read-only once it has been built.
-type Set struct{ metrics []Metric }
+type Set struct {
+	metrics []Metric
+	growing []func(*Set)
+}
 
 // Counter adds a counter to the set.
 func (s *Set) Counter(c *Counter, name, help string) {
@@ -93,5 +97,24 @@ func (s *Set) Func(kind Kind, name, help string, read func() float64, labels ...
 	s.metrics = append(s.metrics, Metric{kind, name, help, labels, read})
 }
 
-// Metrics returns the metrics of the set. The caller must not change the slice.
-func (s *Set) Metrics() []Metric { return s.metrics }
+// Growing adds metrics that become more while the process runs: list adds to a set those that there are now. It must be
+// safe for concurrent use, and none of them may go away.
+func (s *Set) Growing(list func(*Set)) { s.growing = append(s.growing, list) }
+
+// Metrics returns the metrics of the set as they are now. The caller must not change the slice.
+func (s *Set) Metrics() []Metric {
+	if len(s.growing) == 0 {
+		return s.metrics
+	}
+	all := Set{metrics: slices.Clone(s.metrics)}
+	for _, list := range s.growing {
+		list(&all)
+	}
+	return all.metrics
+}
+
+// Fixed returns the metrics that there are from the start on. The caller must not change the slice.
+func (s *Set) Fixed() []Metric { return s.metrics }
+
+// Later returns the metrics that Growing lists, as they are now.
+func (s *Set) Later() []Metric { return s.Metrics()[len(s.metrics):] }

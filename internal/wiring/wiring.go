@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"partyline/bus"
@@ -49,7 +50,7 @@ type Parts struct {
 
 	Keyring *token.Keyring // of the issuers of tokens
 
-	config    config.Config
+	config    atomic.Pointer[config.Config]
 	log       *slog.Logger
 	attending context.CancelFunc // ends the goroutines that announce the edge and watch others
 	attentive sync.WaitGroup     // of the latter
@@ -76,16 +77,10 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	if err != nil {
 		return nil, fmt.Errorf("nats.reply_prefixes: %w", err)
 	}
-	p := &Parts{ID: ids.NewEdge(), config: c}
+	p := &Parts{ID: ids.NewEdge()}
+	p.config.Store(&c)
 	p.log = log.With("edge", p.ID)
-	p.Engine = engine.NewServer(engine.Settings{
-		Config: c.Engine, Rates: c.Limits.Rates, EdgeID: p.ID, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
-		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
-		QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets, SessionBytes: c.Limits.SessionBytes,
-		Refuse:  p.refusal,
-		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
-		Log:     p.log,
-	})
+	p.Engine = engine.NewServer(p.engineSettings(&c))
 	if options.OnConnect == nil {
 		options.OnConnect = func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) }
 	}
@@ -93,10 +88,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		return nil, err
 	}
 	set := edge.Settings{
-		ID: p.ID, Prefix: prefix, Replies: replies, Namespaces: c.Namespaces, Limits: edge.Limits{
-			RoomsPerSocket: c.Limits.RoomsPerSocket, NamespacesPerSession: c.Limits.NamespacesPerSession,
-			QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
-		},
+		ID: p.ID, Prefix: prefix, Replies: replies, Namespaces: c.Namespaces, Limits: edgeLimits(&c),
 		ConnectTimeout: c.ConnectTimeout, MaxPayload: p.Engine.MaxPayload, Bus: p.Bus, Log: p.log,
 		IsHeard: func(edge string, within time.Duration) bool { return p.Cluster.IsHeard(edge, within) },
 		Silence: c.Engine.PingInterval + c.Engine.PingTimeout, Edges: func() []string { return p.Cluster.Edges() },
@@ -128,6 +120,41 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	return p, nil
 }
 
+func (p *Parts) engineSettings(c *config.Config) engine.Settings {
+	return engine.Settings{
+		Config: c.Engine, Rates: c.Limits.Rates, EdgeID: p.ID, Origins: c.CORS.Origins, Credentials: c.CORS.Credentials, Cookie: c.Cookie.Name,
+		TrustedProxies: c.ProxyRanges(), MaxSessions: c.Limits.Sessions, MaxPerAddress: c.Limits.SessionsPerAddress,
+		QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets, SessionBytes: c.Limits.SessionBytes,
+		Refuse:  p.refusal,
+		Handler: func(s *engine.Session, o *engine.Opening) engine.Receiver { return p.Edge.Accept(s, o) },
+		Log:     p.log,
+	}
+}
+
+func edgeLimits(c *config.Config) edge.Limits {
+	return edge.Limits{
+		RoomsPerSocket: c.Limits.RoomsPerSocket, NamespacesPerSession: c.Limits.NamespacesPerSession,
+		QueueBytes: c.Limits.QueueBytes, QueuePackets: c.Limits.QueuePackets,
+	}
+}
+
+// Prepare reads what another configuration names, and returns an error if it cannot. use then makes the parts go on with
+// it: the configuration must differ only in what reloads (config.Running). Sockets keep the rules of their namespaces
+// until they end. The calls of Prepare and use must not overlap those for further ones, nor Leave.
+func (p *Parts) Prepare(c config.Config) (use func(), err error) {
+	useTokens, err := p.Keyring.Prepare(c.Tokens)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		useTokens() // before the namespaces that name them
+		p.config.Store(&c)
+		p.Edge.Reconfigure(c.Namespaces, edgeLimits(&c))
+		p.Engine.Reconfigure(p.engineSettings(&c))
+		p.Limiter.SetLimits(c.Limits.Connections, connectionsPerAddress(c.Limits))
+	}, nil
+}
+
 // replyPrefixes returns where an edge answers. Edges that show who is in rooms ask each other.
 func replyPrefixes(c config.Config) []string {
 	if !rule.ShowPresence(c.Namespaces) {
@@ -138,10 +165,10 @@ func replyPrefixes(c config.Config) []string {
 
 // open opens what the edge gets its messages and keys from.
 func (p *Parts) open(options bus.Options) (err error) {
-	if p.Keyring, err = token.Open(p.config.Tokens, token.Options{Log: p.log}); err != nil {
+	if p.Keyring, err = token.Open(p.config.Load().Tokens, token.Options{Log: p.log}); err != nil {
 		return err
 	}
-	if p.Bus, err = bus.Connect(p.config.NATS, p.log, options); err != nil {
+	if p.Bus, err = bus.Connect(p.config.Load().NATS, p.log, options); err != nil {
 		p.Keyring.Close()
 	}
 	return err
@@ -233,15 +260,15 @@ var errNoNATS = errors.New("this server cannot reach its services now: try again
 // refusal returns an error if no session may begin now. Without NATS no service admits its sockets. Another edge may
 // have NATS, and can do more for the client. Existing sessions go on.
 func (p *Parts) refusal() error {
-	if p.config.NATS.RefuseSessions == natsconn.RefuseOff || p.Bus.Connected() {
+	if p.config.Load().NATS.RefuseSessions == natsconn.RefuseOff || p.Bus.Connected() {
 		return nil
 	}
-	for _, ns := range p.config.Namespaces {
+	for _, ns := range p.config.Load().Namespaces {
 		if !ns.AsksService() {
 			return nil // it needs no service
 		}
 	}
-	if p.config.NATS.RefuseSessions == natsconn.RefuseAuto && !p.Cluster.HadOthers() {
+	if p.config.Load().NATS.RefuseSessions == natsconn.RefuseAuto && !p.Cluster.HadOthers() {
 		return nil
 	}
 	return errNoNATS

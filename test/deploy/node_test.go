@@ -36,13 +36,18 @@ var nodePackage = sync.OnceValues(func() (folder string, err error) {
 		return "", err
 	}
 	nodeFolder = folder
-	compile := exec.Command("node", "node_modules/typescript/bin/tsc", "-p", ".", "--declaration", "false", "--outDir", folder)
-	compile.Dir = nodeSource
-	if output, err := compile.CombinedOutput(); err != nil {
-		return folder, fmt.Errorf("the package does not compile: %w\n%s", err, output)
-	}
-	return folder, nil
+	return folder, compileNode(nodeSource, folder)
 })
+
+// compileNode compiles sources of the package for Node.js to a folder.
+func compileNode(sources, folder string) error {
+	compile := exec.Command("node", "node_modules/typescript/bin/tsc", "-p", ".", "--declaration", "false", "--outDir", folder)
+	compile.Dir = sources
+	if output, err := compile.CombinedOutput(); err != nil {
+		return fmt.Errorf("the package does not compile: %w\n%s", err, output)
+	}
+	return nil
+}
 
 const nodeSource = "../../node"
 

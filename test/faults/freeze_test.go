@@ -16,7 +16,7 @@ const frozenFor = 10 * time.Second
 // soon after, whichever messages about them were lost or late. Each socket's events must be handled.
 func TestNATSServersAreStopped(t *testing.T) {
 	t.Parallel()
-	s := beginWith(t, 1, nil)
+	s := beginWith(t, "edge", 1, nil)
 	c := gather(t, s.balancer.address, size, every)
 	for range 2 {
 		for _, server := range s.servers {

@@ -38,11 +38,11 @@ type stage struct {
 // begin starts everything. way, if not empty, is the only path of the first edge to NATS. flags are for all edges.
 func begin(t *testing.T, way func(*stage) string, flags ...string) *stage {
 	t.Helper()
-	return beginWith(t, 2, way, flags...)
+	return beginWith(t, "edge", 2, way, flags...)
 }
 
-// beginWith is begin with a number of instances of the service.
-func beginWith(t *testing.T, instances int, way func(*stage) string, flags ...string) *stage {
+// beginWith is begin with a program for the edges, and a number of instances of the service.
+func beginWith(t *testing.T, program string, instances int, way func(*stage) string, flags ...string) *stage {
 	t.Helper()
 	s := &stage{t: t, servers: stand.Cluster(t, "--no_advertise"), gone: make(map[string]int)}
 	urls := stand.URLs(s.servers)
@@ -58,7 +58,7 @@ func beginWith(t *testing.T, instances int, way func(*stage) string, flags ...st
 			url = way(s)
 		}
 		args := append([]string{"--nats.url", url, "--config", "testdata/edge.yaml"}, flags...)
-		s.edges = append(s.edges, stand.StartEdge(t, fmt.Sprint("edge ", i), args...))
+		s.edges = append(s.edges, stand.StartProgram(t, program, fmt.Sprint("edge ", i), args...))
 	}
 	s.service = serve(t, instances, urls)
 	s.balancer = balance(t, s.edges)

@@ -286,7 +286,7 @@ func (w *watch) store(s *stage, before, after []figures) {
 		{"clients", *size}, {"sessions", c.sessions}, {"changes of room", c.moves}, {"messages", c.messages}, {"deliveries", c.deliveries},
 		{"acks", c.acks}, {"faults", len(s.faults)}, {"times the machine stalled for more than two seconds", s.stalls()},
 		{"lost", c.lost}, {"doubled", c.doubled}, {"reordered", c.reordered}, {"to a room after it was left", c.misplaced},
-		{"acks lost", c.acksLost}, {"acks doubled", c.acksDoubled}, {"sessions ended without a fault", c.ended}, {"connects and joins refused without a fault", c.refused},
+		{"acks lost", c.acksLost}, {"acks twice, or after 30 seconds", c.acksDoubled}, {"sessions ended without a fault", c.ended}, {"connects and joins refused without a fault", c.refused},
 		{"deliveries lost in faults", c.lostInFaults}, {"acks lost in faults", c.acksLostInFaults},
 		{"sessions ended by faults", c.endedInFaults}, {"connects and joins refused in faults", c.refusedInFaults},
 	} {
@@ -305,10 +305,10 @@ func (w *watch) store(s *stage, before, after []figures) {
 		add(p.name, "heap after the warm-up, MB", minutes[0].nextGC/2e6)
 		add(p.name, "heap at the end, MB", minutes[len(minutes)-1].nextGC/2e6)
 		add(p.name, "growth of the heap an hour, MB", heap/1e6)
-		for _, name := range []string{goroutines, descriptors} {
-			add(p.name, strings.TrimPrefix(name, "process_")+" before", before[i][name])
-			add(p.name, strings.TrimPrefix(name, "process_")+" at most", w.most[i][name])
-			add(p.name, strings.TrimPrefix(name, "process_")+" after", after[i][name])
+		for _, one := range [][2]string{{"goroutines", goroutines}, {"descriptors", descriptors}} {
+			add(p.name, one[0]+" before", before[i][one[1]])
+			add(p.name, one[0]+" at most", w.most[i][one[1]])
+			add(p.name, one[0]+" after", after[i][one[1]])
 		}
 		var unexplained, explained float64
 		for _, n := range w.lost[i] {
@@ -320,7 +320,7 @@ func (w *watch) store(s *stage, before, after []figures) {
 		add(p.name, "counters of losses", unexplained)
 		add(p.name, "counters of losses in faults", explained)
 	}
-	body, err := json.MarshalIndent(map[string]any{"time": time.Now().UTC(), "seconds": lasts.Seconds(), "facts": all, "minutes": w.minutes}, "", "  ")
+	body, err := json.MarshalIndent(map[string]any{"time": time.Now().UTC(), "seconds": lasts.Seconds(), "facts": all}, "", "  ")
 	if err == nil {
 		err = os.WriteFile(*results, append(body, '\n'), 0o644)
 	}

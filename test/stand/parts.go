@@ -124,6 +124,7 @@ func URLs(servers []*Server) string {
 type Edge struct {
 	*Process
 	Address, Admin string // for clients, and for the operator
+	Program        string // "edge", or the path of another version's; Restart and Run take it
 	args           []string
 }
 
@@ -131,8 +132,14 @@ type Edge struct {
 // one of them is replaced by the edge's address.
 func StartEdge(t *testing.T, name string, args ...string) *Edge {
 	t.Helper()
+	return StartProgram(t, "edge", name, args...)
+}
+
+// StartProgram is StartEdge with an edge of another version, by its path.
+func StartProgram(t *testing.T, program, name string, args ...string) *Edge {
+	t.Helper()
 	address := "127.0.0.1:" + strconv.Itoa(FreePorts(t, 1)[0])
-	e := &Edge{args: []string{"--admin.listen", "127.0.0.1:0"}}
+	e := &Edge{Program: program, args: []string{"--admin.listen", "127.0.0.1:0"}}
 	for _, arg := range args {
 		e.args = append(e.args, strings.ReplaceAll(arg, "ADDRESS", address))
 	}
@@ -160,7 +167,7 @@ func (e *Edge) run(t *testing.T, name, listen string) {
 	if e.Process == nil {
 		t.Cleanup(func() { e.finish() })
 	}
-	e.Process = launch(t, name, "edge", append([]string{"--listen", listen}, e.args...)...)
+	e.Process = launch(t, name, e.Program, append([]string{"--listen", listen}, e.args...)...)
 	var at struct{ Address, Admin string }
 	if err := json.Unmarshal([]byte(e.Line(`"listening"`)), &at); err != nil {
 		t.Fatal(err)

@@ -68,8 +68,8 @@ type Process struct {
 	log []string // guarded by mu
 }
 
-// Start runs a program, edge, worker, bad, nats-server, or node from PATH, until the test ends. name is for the log of
-// a failure.
+// Start runs a program, edge, worker, bad, nats-server, node from PATH, or one by its path, until the test ends. name is
+// for the log of a failure.
 func Start(t *testing.T, name, program string, args ...string) *Process {
 	t.Helper()
 	p := launch(t, name, program, args...)
@@ -85,7 +85,7 @@ func launch(t *testing.T, name, program string, args ...string) *Process {
 		t.Fatal(err)
 	}
 	path := filepath.Join(folder, program)
-	if program == "node" {
+	if program == "node" || filepath.IsAbs(program) {
 		path = program
 	}
 	p := &Process{

@@ -85,6 +85,16 @@ func Open(c config.Config, inside nats.InProcessConnProvider, log *slog.Logger) 
 // shown returns the text of an error of nats.go for the log. Some repeat a URL.
 func (g *Gateway) shown(err error) string { return redact.Text(err.Error(), g.urls) }
 
+// Prepare returns what makes the gateway go on with another configuration, which differs only in what reloads
+// (config.Running), or an error about what that names.
+func (g *Gateway) Prepare(c config.Config) (use func(), err error) {
+	o := optionsOf(c, g.log)
+	if o.UI, err = uiOf(c); err != nil {
+		return nil, err
+	}
+	return g.Gateway.Prepare(o)
+}
+
 // optionsOf returns the gateway's part of a configuration.
 func optionsOf(c config.Config, log *slog.Logger) gateway.Options {
 	o := gateway.Options{

@@ -2,13 +2,11 @@ package gateways
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 
 	"partyline/admin"
 	"partyline/cmd/internal/program"
 	"partyline/config"
-	"partyline/internal/tally"
 )
 
 // Main runs cmd/gateway, and returns its exit status.
@@ -19,18 +17,25 @@ var Commands = map[string]func(context.Context, program.Call) int{"key": key, "u
 
 // Program is cmd/gateway.
 func Program() program.Program {
-	return program.Program{Name: config.FlavourGateway, Serve: serve, Commands: Commands}
+	return program.Program{Name: config.FlavourGateway, Serve: serve, Check: Check, Commands: Commands}
+}
+
+// Check finds what only a program with a gateway can say of a configuration.
+func Check(c config.Config) error {
+	_, err := uiOf(c)
+	return err
 }
 
 // serve runs cmd/gateway until ctx ends or a part fails. The operator's pages end last.
-func serve(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
+func serve(ctx context.Context, s program.Start) error {
+	c, log := s.Config, s.Log
 	g, err := Open(c, nil, log)
 	if err != nil {
 		return err
 	}
 	closing := sync.OnceFunc(g.Close)
 	defer closing()
-	pages, err := operatorsSite(c, g, log, logMetrics)
+	pages, err := operatorsSite(s, g)
 	if err != nil {
 		return err
 	}
@@ -62,6 +67,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *t
 			refused <- err
 		}
 	})
+	defer s.Reloads.Begin(g.Prepare)()
 	log.Info("listening", listening...)
 	select {
 	case err = <-failed:
@@ -73,10 +79,11 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *t
 }
 
 // operatorsSite opens the operator's pages.
-func operatorsSite(c config.Config, g *Gateway, log *slog.Logger, logMetrics *tally.Set) (*program.Site, error) {
+func operatorsSite(s program.Start, g *Gateway) (*program.Site, error) {
+	c, log := s.Config, s.Log
 	pages, err := admin.NewHandler(admin.Options{
 		Version: program.Version(), Ready: g.Ready, Pprof: c.Admin.Pprof, Token: c.Admin.Token, Hosts: c.Admin.Names(),
-		Metrics: append(g.Metrics(), logMetrics), Log: log,
+		Reload: s.Reloads.Reload, Metrics: append(g.Metrics(), s.Metrics), Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -46,6 +46,22 @@ func (e *edge) ready() []string {
 	return why
 }
 
+// prepare returns what makes the edge go on with another configuration, or why it cannot.
+func (e *edge) prepare(c config.Config) (use func(), err error) {
+	useParts, err := e.Prepare(c)
+	if err != nil || e.gateway == nil {
+		return useParts, err
+	}
+	useGateway, err := e.gateway.Prepare(c)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		useParts()
+		useGateway()
+	}, nil
+}
+
 // newEdge connects to NATS, which may take long, and makes everything that serves clients. The caller must call
 // Leave.
 func newEdge(f Flavour, c config.Config, inside NATS, log *slog.Logger) (*edge, error) {

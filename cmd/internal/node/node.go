@@ -34,6 +34,9 @@ type Flavour struct {
 	// because cmd/edge must not link it.
 	OpenGateway func(config.Config, NATS, *slog.Logger) (Gateway, error)
 
+	// Check finds what only this program can say of a configuration; see program.Program. nil: nothing.
+	Check func(config.Config) error
+
 	// OpenTail makes the live tail of the test page, in the open mode; nil if there is never one. It is a field because
 	// cmd/edge must not link it.
 	OpenTail func(config.Config, NATS, *slog.Logger) Tail
@@ -46,6 +49,7 @@ type Gateway interface {
 	Start(context.Context) error // returns nil if ctx has ended
 	Ready() []string
 	Metrics() []*tally.Set
+	Prepare(config.Config) (use func(), err error)           // use makes it go on with another configuration
 	Site(config.Config, *slog.Logger) (*program.Site, error) // opens its listener; nil if it has none
 	Close()
 }
@@ -79,10 +83,9 @@ func (f Flavour) program() program.Program {
 	}
 	maps.Copy(commands, f.Commands)
 	return program.Program{
-		Name: f.Name,
-		Serve: func(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
-			return serve(ctx, f, c, log, logMetrics)
-		},
+		Name:     f.Name,
+		Check:    f.Check,
+		Serve:    func(ctx context.Context, s program.Start) error { return serve(ctx, f, s) },
 		Commands: commands,
 	}
 }

@@ -129,6 +129,13 @@ func TestExitStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	good, bad := filepath.Join(t.TempDir(), "good.yaml"), filepath.Join(t.TempDir(), "bad.yaml")
+	for name, text := range map[string]string{good: "nats: {url: \"nats://n:4222\"}\n", bad: "path: x\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	for _, c := range []struct {
 		name           string
 		flavour        Flavour
@@ -144,6 +151,15 @@ func TestExitStatus(t *testing.T) {
 		{"all faults", edgeFlavour, []string{"--listen=1", "--path=x"}, program.ExitConfig, "",
 			"edge: 2 faults in the configuration:\n  --listen: "},
 		{"faults in print", edgeFlavour, []string{"--print-config", "--listen=1"}, program.ExitConfig, "", "1 fault"},
+		{"check", edgeFlavour, []string{"--check-config", good}, program.ExitOK, "the configuration has no faults\n", ""},
+		{"check of another program", embedded, []string{"--check-config", good}, program.ExitConfig, "",
+			"nats.url: unknown key: only cmd/edge"},
+		{"faults in check", edgeFlavour, []string{"--check-config", bad, "--listen=2"}, program.ExitConfig, "",
+			"edge: 2 faults in the configuration:\n  --listen: "},
+		{"check of two files", edgeFlavour, []string{"--check-config", good, "--config", good}, program.ExitConfig, "",
+			"--config: is given together with --check-config"},
+		{"check of nothing", edgeFlavour, []string{"--check-config", ""}, program.ExitConfig, "", "--check-config: needs the path"},
+		{"check of no file", edgeFlavour, []string{"--check-config", file + "/x"}, program.ExitConfig, "", "--check-config: "},
 		{"faults in health", edgeFlavour, []string{"--health", "--listen=1"}, program.ExitFailed, "", "1 fault"},
 		{"nothing to be healthy", edgeFlavour, []string{"--health", "--admin.listen=127.0.0.1:1"}, program.ExitFailed, "",
 			"unhealthy: http://127.0.0.1:1/healthz does not answer"},

@@ -40,7 +40,7 @@ func TestOddValuesAreFaultsOrWork(t *testing.T) {
 		key := match[1]
 		for _, value := range oddValues {
 			args := append(freePorts[:2:2], "--nats.url=nats://127.0.0.1:1", "--log.level=error", "--"+key+"="+value)
-			if key == "health" || key == "version" || key == "help" || key == "config" {
+			if key == "health" || key == "version" || key == "help" || key == "config" || key == "check" {
 				continue
 			}
 			loaded, err := config.Load(config.FlavourEdge, args, nil)

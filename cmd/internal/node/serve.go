@@ -19,8 +19,8 @@ import (
 // serve runs the program until ctx ends or a part fails, and returns when all parts have ended. They start from the
 // inside to the outside (NATS, listeners, pages, clients) and end in the opposite order. Of the HTTP servers the
 // operator's ends last, so that the operator can watch the end.
-func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, logMetrics *tally.Set) error {
-	listening := []any{"version", program.Version()}
+func serve(ctx context.Context, f Flavour, s program.Start) error {
+	c, log := s.Config, s.Log
 	var nats NATS
 	if f.StartNATS != nil {
 		var err error
@@ -28,7 +28,6 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 			return err
 		}
 		defer nats.Shutdown()
-		listening = append(listening, "nats", nats.ClientURL())
 	}
 
 	listeners, err := listenAll(c)
@@ -47,28 +46,22 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 		}
 		defer edge.gateway.Close()
 	}
-	sites, err := newSites(c, edge, listeners, log, logMetrics)
+	sites, err := newSites(s, edge, listeners)
 	if err != nil {
 		return err
 	}
 	failed, wait := program.ServeAll(sites)
 	defer wait()
-	for _, s := range sites {
-		if s.Name == gatewayListen {
-			listening = append(listening, "gateway", s.Listener.Addr().String())
-		}
-		defer s.Stop(log)
+	for _, site := range sites {
+		defer site.Stop(log)
 	}
 	refused, stop := edge.startGateway(ctx)
 	defer stop()
+	defer s.Reloads.Begin(edge.prepare)()
 	defer edge.endTail()
-	if c.Page {
-		listening = append(listening, "page", pageURL(c, listeners.clients.Addr()))
-	}
-	listening = append(listening, "address", listeners.clients.Addr().String(), "admin", listeners.admin.Addr().String(),
-		"connections", edge.Limiter.Max())
-	log.Info("listening", listening...)
-	tell(c, log, pageURL(c, listeners.clients.Addr()), nats)
+	page := pageURL(c, listeners.clients.Addr())
+	log.Info("listening", places(c, nats, sites, listeners, page, edge.Limiter.Max())...)
+	tell(c, log, page, nats)
 	select {
 	case err = <-failed:
 	case err = <-refused:
@@ -79,16 +72,34 @@ func serve(ctx context.Context, f Flavour, c config.Config, log *slog.Logger, lo
 	return err
 }
 
+// places are the attributes of the line that says where the program listens.
+func places(c config.Config, nats NATS, sites []*program.Site, on *listeners, page string, connections int) []any {
+	all := []any{"version", program.Version()}
+	if nats != nil {
+		all = append(all, "nats", nats.ClientURL())
+	}
+	for _, site := range sites {
+		if site.Name == gatewayListen {
+			all = append(all, "gateway", site.Listener.Addr().String())
+		}
+	}
+	if c.Page {
+		all = append(all, "page", page)
+	}
+	return append(all, "address", on.clients.Addr().String(), "admin", on.admin.Addr().String(), "connections", connections)
+}
+
 // newSites makes the servers, in the order in which they start: the operator's first, so that it ends last.
-func newSites(c config.Config, edge *edge, on *listeners, log *slog.Logger, logMetrics *tally.Set) ([]*program.Site, error) {
-	metrics := append(edge.Metrics(), logMetrics)
+func newSites(s program.Start, edge *edge, on *listeners) ([]*program.Site, error) {
+	c, log := s.Config, s.Log
+	metrics := append(edge.Metrics(), s.Metrics)
 	if edge.certificate != nil {
 		metrics = append(metrics, edge.certificate.metrics())
 	}
 	if edge.gateway != nil {
 		metrics = append(metrics, edge.gateway.Metrics()...)
 	}
-	pages, err := newPages(c, edge, log, metrics)
+	pages, err := newPages(s, edge, metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -119,17 +130,19 @@ func newSites(c config.Config, edge *edge, on *listeners, log *slog.Logger, logM
 }
 
 // newPages makes the operator's pages.
-func newPages(c config.Config, edge *edge, log *slog.Logger, metrics []*tally.Set) (http.Handler, error) {
+func newPages(s program.Start, edge *edge, metrics []*tally.Set) (http.Handler, error) {
+	c := s.Config
 	return admin.NewHandler(admin.Options{
 		Version: program.Version(),
 		Ready:   edge.ready,
 		Edges:   edge.edges,
 		Drain:   edge.Drain,
+		Reload:  s.Reloads.Reload,
 		Pprof:   c.Admin.Pprof,
 		Token:   c.Admin.Token,
 		Hosts:   c.Admin.Names(),
 		Metrics: metrics,
-		Log:     log,
+		Log:     s.Log,
 	})
 }
 

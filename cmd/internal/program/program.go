@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,12 +34,22 @@ const (
 type Program struct {
 	Name config.Flavour
 
-	// Serve runs the program until ctx ends or a part fails. When it returns, nothing of it runs any more. logMetrics
-	// are those of the log.
-	Serve func(ctx context.Context, c config.Config, log *slog.Logger, logMetrics *tally.Set) error
+	// Serve runs the program until ctx ends or a part fails. When it returns, nothing of it runs any more.
+	Serve func(ctx context.Context, s Start) error
+
+	// Check finds what only this program can say of a configuration, for --check-config. nil: there is nothing.
+	Check func(config.Config) error
 
 	// Commands are what the program does instead if its first argument is their name. They return the exit status.
 	Commands map[string]func(context.Context, Call) int
+}
+
+// Start is what Serve gets.
+type Start struct {
+	Config  config.Config
+	Log     *slog.Logger
+	Metrics *tally.Set // of the log and of reloads
+	Reloads *Reloads   // Begin must be called once the program runs
 }
 
 // Call is one call of a command. Args are those behind its name.
@@ -59,12 +70,16 @@ func Main(p Program) int {
 	if len(os.Args) > 1 && p.Commands[os.Args[1]] != nil {
 		return p.Commands[os.Args[1]](ctx, Call{os.Args[2:], os.Environ(), os.Stdin, os.Stdout, os.Stderr})
 	}
-	return Run(ctx, p, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	return run(ctx, p, os.Args[1:], os.Environ(), os.Stdout, os.Stderr, takeHangups())
 }
 
 // Run runs a program until ctx ends and returns its exit status: 0 if all went well, 1 if it could not run, 2 if its
 // configuration is bad. When it returns, nothing of it runs any more.
 func Run(ctx context.Context, p Program, args, environ []string, stdout, stderr io.Writer) int {
+	return run(ctx, p, args, environ, stdout, stderr, &hangups{})
+}
+
+func run(ctx context.Context, p Program, args, environ []string, stdout, stderr io.Writer, h *hangups) int {
 	loaded, err := config.Load(p.Name, args, environ)
 	if err != nil {
 		return badConfig(p, loaded.Action, err, stderr)
@@ -76,10 +91,16 @@ func Run(ctx context.Context, p Program, args, environ []string, stdout, stderr 
 	case config.ActionVersion:
 		_, err = fmt.Fprintf(stdout, "partyline %s %s (%s %s/%s)\n",
 			p.Name, Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	case config.ActionPrintConfig:
-		for _, warning := range loaded.Warnings {
-			fmt.Fprintf(stderr, "%s: warning: %s\n", p.Name, warning)
+	case config.ActionCheck:
+		warn(p, loaded, stderr)
+		if p.Check != nil {
+			if err := p.Check(c); err != nil {
+				return badConfig(p, loaded.Action, config.Faults{{Problem: err.Error()}}, stderr)
+			}
 		}
+		_, err = fmt.Fprintln(stdout, "the configuration has no faults")
+	case config.ActionPrintConfig:
+		warn(p, loaded, stderr)
 		var printed []byte
 		if printed, err = c.YAML(p.Name); err == nil {
 			_, err = stdout.Write(printed)
@@ -90,7 +111,7 @@ func Run(ctx context.Context, p Program, args, environ []string, stdout, stderr 
 			_, err = fmt.Fprintln(stdout, sentence)
 		}
 	default:
-		return start(ctx, p, loaded, stderr)
+		return start(ctx, p, loaded, stderr, h, func() (config.Loaded, error) { return config.Load(p.Name, args, environ) })
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
@@ -99,14 +120,34 @@ func Run(ctx context.Context, p Program, args, environ []string, stdout, stderr 
 	return ExitOK
 }
 
-// start serves until ctx ends, and returns the exit status.
-func start(ctx context.Context, p Program, loaded config.Loaded, stderr io.Writer) int {
-	log, lines := newLogger(stderr, loaded.Config.Log.Level)
+// warn prints what is odd in a configuration, and no fault.
+func warn(p Program, loaded config.Loaded, stderr io.Writer) {
+	for _, warning := range loaded.Warnings {
+		fmt.Fprintf(stderr, "%s: warning: %s\n", p.Name, warning)
+	}
+}
+
+// start serves until ctx ends, and returns the exit status. load reads the configuration again.
+func start(ctx context.Context, p Program, loaded config.Loaded, stderr io.Writer, h *hangups, load func() (config.Loaded, error)) int {
+	var level slog.LevelVar
+	setLevel(&level, loaded.Config.Log.Level)
+	log, lines := newLogger(stderr, &level)
 	defer lines.Close(lastLines)
 	for _, warning := range loaded.Warnings {
 		log.Warn(warning)
 	}
-	if err := p.Serve(ctx, loaded.Config, log, lines.Metrics()); err != nil {
+	s := Start{Config: loaded.Config, Log: log, Metrics: lines.Metrics()}
+	s.Reloads = &Reloads{
+		load: load, log: log, level: &level, begun: make(chan struct{}), current: config.NewRunning(p.Name, loaded.Config),
+	}
+	s.Reloads.metrics(s.Metrics)
+	ctx, end := context.WithCancelCause(ctx)
+	var following sync.WaitGroup
+	following.Go(func() { h.follow(ctx, s.Reloads, end) })
+	err := p.Serve(ctx, s)
+	end(nil)
+	following.Wait()
+	if err != nil {
 		log.Error("cannot run", "error", err)
 		return ExitFailed
 	}
@@ -152,12 +193,17 @@ func Version() string {
 // lastLines bounds how long the last log lines may take to be written.
 const lastLines = 2 * time.Second
 
-// newLogger returns a logger that writes text to a terminal and JSON to everything else. config has checked level.
-// The caller must Close the queue.
-func newLogger(w io.Writer, level string) (*slog.Logger, *logqueue.Queue) {
+// setLevel sets the level from its name, which config has checked.
+func setLevel(level *slog.LevelVar, name string) {
 	var least slog.Level
-	_ = least.UnmarshalText([]byte(level))
-	options := &slog.HandlerOptions{Level: least}
+	_ = least.UnmarshalText([]byte(name))
+	level.Set(least)
+}
+
+// newLogger returns a logger that writes text to a terminal and JSON to everything else. The caller must Close the
+// queue.
+func newLogger(w io.Writer, level slog.Leveler) (*slog.Logger, *logqueue.Queue) {
+	options := &slog.HandlerOptions{Level: level}
 	format := func(out io.Writer) slog.Handler { return slog.NewJSONHandler(out, options) }
 	if isTerminal(w) {
 		format = func(out io.Writer) slog.Handler { return terminal{slog.NewTextHandler(out, options), out} }
