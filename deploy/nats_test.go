@@ -105,7 +105,7 @@ func TestPermissionsAreTheContracts(t *testing.T) {
 func sameAsTheGateways(t *testing.T, got *server.User) {
 	t.Helper()
 	_, text, _ := strings.Cut(read(t, "../docs/how-to/http.md"), "\nFor publishing to `/chat`")
-	lists := regexp.MustCompile("(?ms)^```conf\n(.*?)^```$").FindStringSubmatch(text)
+	lists := regexp.MustCompile("(?ms)^```hcl\n(.*?)^```$").FindStringSubmatch(text)
 	if lists == nil {
 		t.Fatal("http.md has no permissions for publishing")
 	}

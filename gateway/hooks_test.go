@@ -232,6 +232,32 @@ func TestHookTriesAgainInOrder(t *testing.T) {
 	}
 }
 
+// 429 is about one client: the requests of others do not wait for its Retry-After.
+func TestTooManyRequestsOfOneClient(t *testing.T) {
+	s := begin(t)
+	e := newEndpoint(t, nil)
+	e.handle = func(w http.ResponseWriter, r *request) {
+		if r.name() == "flood" {
+			w.Header().Set("Retry-After", "120")
+			answer(w, 429, "")
+			return
+		}
+		admitting("{}", `{"ack":["yes"]}`)(w, r)
+	}
+	g := s.gateway(hooked(e.URL))
+	eve := s.Enter("eve", "/chat")
+	eve.Emit("", `["flood"]`)
+	e.gets(1, "flood")
+	edgetest.Eventually(t, "it is given up", func() bool { return figure(g, "hook_given_up_total", "busy") == 1 }) // 120 s are more than it may wait
+	began := time.Now()
+	bob := s.Enter("bob", "/chat")
+	bob.Emit("1", `["e"]`)
+	bob.Acked("1", `["yes"]`)
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("others waited for %s", took)
+	}
+}
+
 // Of several endpoints those that answer are used in turn.
 func TestHookHasSeveralEndpoints(t *testing.T) {
 	s := begin(t)

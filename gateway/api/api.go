@@ -207,10 +207,11 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, key *string) (any, 
 		return nil, err
 	}
 	q, most := &request{API: a, holder: h, ctx: r.Context(), id: id}, mostBytes
-	if name == "batch" { // pays for its commands
-		most = mostBatchBytes
-	} else if err := q.pay(1); err != nil {
+	if err := q.pay(); err != nil {
 		return nil, err
+	}
+	if name == "batch" { // pays for its other commands when they are read
+		most = mostBatchBytes
 	}
 	input := []byte(r.URL.RawQuery)
 	if op.method == http.MethodPost {
@@ -234,13 +235,13 @@ func (q *request) carryOut(at int, input []byte) (any, error) {
 	return op.run(q, input)
 }
 
-// pay returns a problem if the key has sent too many commands to send n more now.
-func (q *request) pay(n int) error {
+// pay returns a problem if the key has sent too many commands to send one more now.
+func (q *request) pay() error {
 	rate := q.now.Load().requestsPerSecond
 	if rate == 0 {
 		return nil
 	}
-	if wait := q.take(n, rate, time.Now()); wait > 0 {
+	if wait := q.take(rate, time.Now()); wait > 0 {
 		p := problemOf(tooFast, "this key may send %g commands a second", rate)
 		p.after = wait
 		return p

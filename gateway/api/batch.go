@@ -30,9 +30,7 @@ func batch(q *request, body []byte) (any, error) {
 	if n == 0 || n > mostCommands {
 		return nil, problemOf(badRequest, "commands: %d of them; there must be 1 to %d", n, mostCommands)
 	}
-	if err := q.pay(n); err != nil {
-		return nil, err
-	}
+	q.owe(n - 1)
 	ctx, cancel := context.WithTimeout(q.ctx, batchTime)
 	defer cancel()
 	outcomes := make([]outcome, n)

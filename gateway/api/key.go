@@ -93,9 +93,8 @@ func (a *API) holderOf(authorization string) (found *holder) {
 	return found
 }
 
-// take counts n commands against the rate, in commands a second. It returns how long to wait if that is exceeded. A
-// batch may exceed it once, and what follows waits for it.
-func (h *holder) take(n int, rate float64, now time.Time) (wait time.Duration) {
+// take counts a command against the rate, in commands a second. It returns how long to wait if that is exceeded.
+func (h *holder) take(rate float64, now time.Time) (wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	burst := max(1, rate)
@@ -104,8 +103,15 @@ func (h *holder) take(n int, rate float64, now time.Time) (wait time.Duration) {
 	if h.tokens < 1 {
 		return time.Duration((1 - h.tokens) / rate * float64(time.Second))
 	}
-	h.tokens -= float64(n)
+	h.tokens--
 	return 0
+}
+
+// owe counts the other commands of a batch. They may exceed the rate once, and what follows waits for it.
+func (h *holder) owe(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tokens -= float64(n)
 }
 
 // allow returns a problem unless the key has a permission.

@@ -182,6 +182,15 @@ func TestRateOfAKey(t *testing.T) {
 	}
 }
 
+// A batch that is none counts, too: reading it is the work.
+func TestABadBatchCounts(t *testing.T) {
+	for _, bad := range []string{"{", `{"commands":[]}`, `{"commands":7}`} {
+		s := begin(t, func(o *Options) { o.RequestsPerSecond = 0.01 })
+		s.isProblem(s.post("batch", bad), badRequest, "")
+		s.isProblem(s.post("batch", bad), tooFast, "0.01")
+	}
+}
+
 func TestABatchCountsItsCommands(t *testing.T) {
 	h, now := &holder{}, time.Now()
 	for i, c := range []struct {
@@ -194,7 +203,11 @@ func TestABatchCountsItsCommands(t *testing.T) {
 		{time.Hour, 100, 0}, {0, 1, 10 * time.Millisecond},
 	} {
 		now = now.Add(c.after)
-		if wait := h.take(c.n, 100, now); (wait - c.wait).Abs() > time.Millisecond {
+		wait := h.take(100, now)
+		if wait == 0 {
+			h.owe(c.n - 1)
+		}
+		if (wait - c.wait).Abs() > time.Millisecond {
 			t.Errorf("step %d: %s, want %s", i, wait, c.wait)
 		}
 	}

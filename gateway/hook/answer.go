@@ -32,20 +32,20 @@ type answer struct {
 func (a *answer) check(isConnect bool) *failure {
 	switch {
 	case a.status >= 400 && !isConnect:
-		return &failure{refused, false, fmt.Errorf("the endpoint answers %d", a.status)}
+		return &failure{result: refused, err: fmt.Errorf("the endpoint answers %d", a.status)}
 	case a.status >= 400:
 		return a.refuse()
 	case isConnect && (a.status != http.StatusOK || len(a.body) == 0):
-		return &failure{badAnswer, false, fmt.Errorf("a connect was answered with %d and %d bytes; 200 and {} admit", a.status, len(a.body))}
+		return &failure{result: badAnswer, err: fmt.Errorf("a connect was answered with %d and %d bytes; 200 and {} admit", a.status, len(a.body))}
 	case len(a.body) == 0:
 	case !a.isJSON():
-		return &failure{badAnswer, false, fmt.Errorf("the answer has Content-Type %.100q, not application/json", a.kind)}
+		return &failure{result: badAnswer, err: fmt.Errorf("the answer has Content-Type %.100q, not application/json", a.kind)}
 	case msg.CheckObject(a.body) != nil:
-		return &failure{badAnswer, false, errors.New("the answer is no JSON object")}
+		return &failure{result: badAnswer, err: errors.New("the answer is no JSON object")}
 	case isConnect:
 		var err error
 		if a.granted, err = msg.ParseGrant(a.body); err != nil {
-			return &failure{badAnswer, false, fmt.Errorf("the answer is no grant: %w", err)}
+			return &failure{result: badAnswer, err: fmt.Errorf("the answer is no grant: %w", err)}
 		}
 	}
 	return nil
@@ -66,7 +66,7 @@ func (a *answer) refuse() *failure {
 	}
 	hasMessage := a.isJSON() && json.Unmarshal(a.body, &body) == nil && body.Message != ""
 	if !hasMessage && a.status != http.StatusUnauthorized && a.status != http.StatusForbidden {
-		return &failure{refused, false, fmt.Errorf("the endpoint answers %d without a message, which refuses nothing", a.status)}
+		return &failure{result: refused, err: fmt.Errorf("the endpoint answers %d without a message, which refuses nothing", a.status)}
 	}
 	a.refusal = &backend.Refusal{Message: body.Message}
 	if len(body.Data) > 0 && hasMessage {
@@ -117,19 +117,19 @@ func (a *answer) carryOut(so *backend.Socket, p *backend.Packet, userRoom string
 	d := json.NewDecoder(bytes.NewReader(a.body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil && err != io.EOF {
-		return &failure{badAnswer, false, fmt.Errorf("the answer to an event: %w", err)}
+		return &failure{result: badAnswer, err: fmt.Errorf("the answer to an event: %w", err)}
 	}
 	var ack []json.RawMessage
 	if r.Ack != nil {
 		if err := json.Unmarshal(r.Ack, &ack); err != nil || msg.CheckPlaceholders(r.Ack, 0) != nil {
-			return &failure{badAnswer, false, errors.New("ack must be an array of arguments, without binary ones")}
+			return &failure{result: badAnswer, err: errors.New("ack must be an array of arguments, without binary ones")}
 		}
 	}
 	targets, names := make([]backend.Target, len(r.Emit)), make([]string, len(r.Emit))
 	for i := range r.Emit {
 		var err error
 		if targets[i], names[i], err = r.Emit[i].read(so.Namespace(), userRoom); err != nil {
-			return &failure{badAnswer, false, fmt.Errorf("emit[%d]: %w", i, err)}
+			return &failure{result: badAnswer, err: fmt.Errorf("emit[%d]: %w", i, err)}
 		}
 	}
 	var errs []error

@@ -58,6 +58,9 @@ type failure struct {
 	result result
 	unsent bool // the endpoint has not received the request
 	err    error
+
+	isOfOne bool          // it is about this request alone: the endpoint answers others
+	after   time.Duration // of it: how long the endpoint wants it not again
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -109,7 +112,10 @@ func (c *caller) try(ctx context.Context, u *endpoint, id string, body []byte, d
 		return a, nil
 	}
 	c.stats.requests[f.result].Inc()
-	if f.result.mayRepeat() {
+	switch {
+	case f.isOfOne: // others need not wait
+		f.after = retryAfter
+	case f.result.mayRepeat():
 		u.failed(time.Now(), retryAfter)
 	}
 	return nil, f
@@ -128,9 +134,9 @@ func (c *caller) slot(ctx context.Context, d *delivery) *failure {
 	case c.slots <- struct{}{}:
 	case <-bound.Done():
 		if ctx.Err() == nil {
-			return &failure{busy, true, errCrowded}
+			return &failure{result: busy, unsent: true, err: errCrowded}
 		}
-		return &failure{stopped, true, context.Cause(ctx)}
+		return &failure{result: stopped, unsent: true, err: context.Cause(ctx)}
 	}
 	if !d.isConnect {
 		d.end = d.end.Add(time.Since(began))
@@ -146,7 +152,7 @@ func (c *caller) post(ctx context.Context, url, id string, body []byte, at int64
 	trace := &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }}
 	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(bound, trace), http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, &failure{unreachable, true, err}, 0
+		return nil, &failure{result: unreachable, unsent: true, err: err}, 0
 	}
 	r.Header.Set("Content-Type", "application/cloudevents+json; charset=utf-8")
 	r.Header.Set("Accept", "application/json")
@@ -158,20 +164,21 @@ func (c *caller) post(ctx context.Context, url, id string, body []byte, at int64
 	}
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusSwitchingProtocols { // neither bound nor the transport would end reading from it
-		return nil, &failure{badAnswer, false, errSwitched}, 0
+		return nil, &failure{result: badAnswer, err: errSwitched}, 0
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch status := response.StatusCode; {
 	case status >= 300 && status < 400:
-		return nil, &failure{redirected, false, errRedirect}, 0
+		return nil, &failure{result: redirected, err: errRedirect}, 0
 	case err != nil:
 		return nil, c.because(ctx, bound, err, false), 0
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
-		return nil, &failure{busy, false, fmt.Errorf("the endpoint answers %s", response.Status)}, retryAfterOf(response.Header, time.Now())
+		f := &failure{result: busy, err: fmt.Errorf("the endpoint answers %s", response.Status), isOfOne: status == http.StatusTooManyRequests}
+		return nil, f, retryAfterOf(response.Header, time.Now())
 	case status >= 500:
-		return nil, &failure{failing, false, fmt.Errorf("the endpoint answers %s", response.Status)}, 0
+		return nil, &failure{result: failing, err: fmt.Errorf("the endpoint answers %s", response.Status)}, 0
 	case len(text) > maxAnswer:
-		return nil, &failure{badAnswer, false, errTooLarge}, 0
+		return nil, &failure{result: badAnswer, err: errTooLarge}, 0
 	}
 	return &answer{status: response.StatusCode, kind: response.Header.Get("Content-Type"), body: text}, nil, 0
 }
@@ -180,13 +187,13 @@ func (c *caller) post(ctx context.Context, url, id string, body []byte, at int64
 func (c *caller) because(ctx, bound context.Context, err error, unsent bool) *failure {
 	switch {
 	case ctx.Err() != nil:
-		return &failure{stopped, unsent, context.Cause(ctx)}
+		return &failure{result: stopped, unsent: unsent, err: context.Cause(ctx)}
 	case bound.Err() != nil:
-		return &failure{timedOut, unsent, fmt.Errorf("no answer in %s: %w", c.Timeout, err)}
+		return &failure{result: timedOut, unsent: unsent, err: fmt.Errorf("no answer in %s: %w", c.Timeout, err)}
 	case unsent:
-		return &failure{unreachable, true, err}
+		return &failure{result: unreachable, unsent: true, err: err}
 	}
-	return &failure{broken, false, err}
+	return &failure{result: broken, err: err}
 }
 
 // sign adds the headers of Standard Webhooks: one signature for each secret.

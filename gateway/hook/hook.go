@@ -333,6 +333,7 @@ func (c *caller) deliver(ctx context.Context, e *cloudEvent, d delivery) (*answe
 			} else if !d.repeats {
 				return nil, failed
 			}
+			wait = max(wait, failed.after)
 		}
 		if time.Now().Add(wait).After(d.end) {
 			return nil, cmp.Or(failed, &failure{result: busy, err: errBusy})

@@ -14,7 +14,6 @@ import (
 	"partyline/bus"
 	"partyline/config"
 	"partyline/internal/wiring"
-	"partyline/rule"
 	"partyline/web"
 )
 
@@ -53,7 +52,7 @@ func New(set Settings) (*Front, error) {
 		attend = append(attend, func(ctx context.Context) { parts.Engine.GuardMemory(ctx, limit) })
 	}
 	parts.Run(parts.Cluster.Handle, attend...)
-	return &Front{parts, routes(c, parts, elsewhere(set))}, nil
+	return &Front{parts, routes(c, parts, elsewhere(set, parts))}, nil
 }
 
 // routes returns the handler for clients. It compares paths itself: in the patterns of a ServeMux characters of the
@@ -89,7 +88,7 @@ func routes(c config.Config, parts *wiring.Parts, elsewhere http.Handler) http.H
 }
 
 // elsewhere returns the handler for paths that are not below the configured one.
-func elsewhere(set Settings) http.Handler {
+func elsewhere(set Settings, parts *wiring.Parts) http.Handler {
 	c := set.Config
 	if c.Page {
 		url := "" // where a reader of the page reaches NATS, perhaps not where the edge does
@@ -97,7 +96,7 @@ func elsewhere(set Settings) http.Handler {
 			url = set.NATS.ClientURL()
 		}
 		return web.NewPage(web.PageConfig{Prefix: c.NATS.Prefix, Path: c.Path, NATS: url, Open: c.Open,
-			Rules: rule.NewBook(c.Namespaces).Find, Tail: set.Tail})
+			Rules: parts.Rules, Tail: set.Tail})
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "Nothing is here. Socket.IO clients connect at "+c.Path+

@@ -178,7 +178,7 @@ func Inside(c config.Config, log *slog.Logger) (*Server, error) {
 			"name a folder in embedded.jetstream.dir to keep them", "folder", s.folder)
 	}
 	if c.Embedded.ServerConfig != "" && !s.asksForCredentials() {
-		log.Warn("the NATS inside asks for no credentials: whoever reaches it can publish and read everything",
+		log.Warn("the NATS inside asks for no credentials: any client that reaches it can publish and read everything",
 			"url", s.ClientURL(), "embedded.server_config", c.Embedded.ServerConfig)
 	}
 	return s, nil

@@ -155,6 +155,11 @@ func (p *Parts) Prepare(c config.Config) (use func(), err error) {
 	}, nil
 }
 
+// Rules returns the rules that a namespace has now; nil if none are declared.
+func (p *Parts) Rules(namespace string) *rule.Rules {
+	return rule.NewBook(p.config.Load().Namespaces).Find(namespace)
+}
+
 // replyPrefixes returns where an edge answers. Edges that show who is in rooms ask each other.
 func replyPrefixes(c config.Config) []string {
 	if !rule.ShowPresence(c.Namespaces) {

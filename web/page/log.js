@@ -51,8 +51,12 @@ export function subjectCode(subject, prefix) {
   ]);
 }
 
-// list makes an element a list of entries, of which one is a stop of the Tab key.
+// list makes an element a list of entries, of which one is a stop of the Tab key. A list that shows its end does so
+// also when it becomes smaller.
 export function list(at) {
+  let showsEnd = true;
+  at.addEventListener('scroll', () => { showsEnd = at.scrollHeight - at.scrollTop - at.clientHeight < 40; });
+  new ResizeObserver(() => { if (showsEnd) { at.scrollTop = at.scrollHeight; } }).observe(at);
   at.addEventListener('keydown', (event) => {
     const entry = event.target.matches('summary') ? event.target.parentElement : null;
     const to = { ArrowUp: entry?.previousElementSibling, ArrowDown: entry?.nextElementSibling, Home: at.firstElementChild, End: at.lastElementChild }[event.key];

@@ -370,6 +370,11 @@ function showLines() {
   if (atEnd) { log.scrollTop = log.scrollHeight; }
 }
 
+// A log that shows its end does so also when a problem takes a part of its place.
+let showsEnd = true;
+at('log').addEventListener('scroll', () => { showsEnd = at('log').scrollHeight - at('log').scrollTop - at('log').clientHeight < 80; });
+new ResizeObserver(() => { if (showsEnd) { at('log').scrollTop = at('log').scrollHeight; } }).observe(at('log'));
+
 function showTyping() {
   const now = [...(shown?.typing ?? [])].filter(([, since]) => Date.now() - since < 3000).map(([who]) => who);
   at('typing').textContent = now.length === 0 ? '' : `${now.join(', ')} ${now.length === 1 ? 'is' : 'are'} typing …`;
