@@ -53,7 +53,7 @@ type Namespace[C any] struct {
 
 	Window *flow.Window // what its clients have under way at NATS; static; the registry does not look at it
 
-	autoJoin []string                 // guarded by Registry.mu: rooms in subjects
+	autoJoin []string                 // guarded by Registry.mu: names of rooms
 	subjects []string                 // guarded by Registry.mu: what every socket of it receives
 	users    int                      // guarded by Registry.mu: sockets in any life but Gone
 	members  snapshot.List[Socket[C]] // guarded by Registry.mu
@@ -199,7 +199,9 @@ func (r *Registry[C]) Enter(s *Socket[C], name, token string, logged bool, autoJ
 	for _, room := range autoJoin {
 		if !slices.Contains(ns.autoJoin, room) { // the namespace is new, or its rules are
 			ns.autoJoin = append(ns.autoJoin, room)
-			f.Subscribe = r.appendRoom(f.Subscribe, ns, room)
+			if inSubject, err := subjects.RoomToken(room); err == nil {
+				f.Subscribe = r.appendRoom(f.Subscribe, ns, inSubject)
+			}
 		}
 	}
 	if f.Subscribe != nil {

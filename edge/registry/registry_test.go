@@ -172,8 +172,8 @@ func TestEffects(t *testing.T) {
 func TestLoggedEffects(t *testing.T) {
 	h := newHall(t, 0)
 	s := &Socket[int]{ID: "a"}
-	f := h.Enter(s, "/chat", "chat", true, []string{"lobby"})
-	own := []string{"sio.chat.log.all", "sio.chat.broadcast.all", "sio.chat.log.room.lobby", "sio.chat.broadcast.room.lobby"}
+	f := h.Enter(s, "/chat", "chat", true, []string{"my lobby"})
+	own := []string{"sio.chat.log.all", "sio.chat.broadcast.all", "sio.chat.log.room.my%20lobby", "sio.chat.broadcast.room.my%20lobby"}
 	room := []string{"sio.chat.log.room.x", "sio.chat.broadcast.room.x"}
 	if !slices.Equal(f.Subscribe, own) || !s.Namespace.IsLogged {
 		t.Errorf("the first socket subscribes %q", f.Subscribe)
