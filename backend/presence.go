@@ -71,6 +71,23 @@ func (ss *subscriptions) lost() (lost uint64) {
 	return lost
 }
 
+// settle waits until all messages that had come on the subscriptions before have been handled.
+func (ss *subscriptions) settle(ctx context.Context) {
+	ss.mu.Lock()
+	list := slices.Clone(ss.list)
+	ss.mu.Unlock()
+	for _, sub := range list {
+		waiting, _, _ := sub.Pending() // of a closed one 0; nats.go counts a message until its handler has returned
+		before, _ := sub.Delivered()
+		for last := before + int64(waiting); waiting > 0 && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+			if now, err := sub.Delivered(); err != nil || now > last {
+				break
+			}
+			waiting, _, _ = sub.Pending()
+		}
+	}
+}
+
 // drain ends the subscriptions, and waits until all messages that had come on them have been handled.
 func (ss *subscriptions) drain(ctx context.Context, nc *nats.Conn) error {
 	list := ss.take()

@@ -289,6 +289,7 @@ func (s *Service) handOver(ctx context.Context) error {
 	if failed == nil {
 		failed = s.leave.await(ctx, &s.edges, wanted)
 	}
+	s.ownSubs.settle(ctx) // edges that have gone said goodbye behind the ends of their sockets, on another subscription
 	sockets := s.owners.all()
 	done := make(chan struct{}, len(sockets))
 	for _, so := range sockets {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"partyline/rule"
@@ -115,14 +116,17 @@ func (l *loader) merge() (Config, error) {
 	c.Tokens, c.Hooks, c.API.Keys = l.tokens, l.hooks, l.apiKeys
 	values := defaults.values()
 	for _, k := range l.keys {
-		value := values.Get(k.name)
+		unset := values.Get(k.name)
+		value := unset
 		if g, isGiven := l.given[k.name]; isGiven {
 			value = g.value
 		}
 		if k.check != nil {
 			value = k.check(value, func(problem string) { l.fault(l.at(k.name), "%s", problem) })
 		}
-		_ = values.Set(k.name, value) // fails for values that cannot be copied
+		if !reflect.DeepEqual(value, unset) { // each Set copies all values
+			_ = values.Set(k.name, value) // fails for values that cannot be copied
+		}
 	}
 	if err := values.Unmarshal("", &c); err != nil {
 		return c, fmt.Errorf("config: %w", err)

@@ -167,7 +167,7 @@ func TestNoSecretInAFile(t *testing.T) {
 		}
 		for _, file := range files {
 			for i, line := range strings.Split(read(t, file), "\n") {
-				text, _, _ := strings.Cut(line, "#")
+				text, _, _ := strings.Cut(strings.Replace(line, "automountServiceAccountToken: false", "", 1), "#")
 				if found := literal.FindString(variable.ReplaceAllString(text, "$$")); found != "" {
 					t.Errorf("%s:%d has a secret: %s", file, i+1, found)
 				}

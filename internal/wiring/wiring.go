@@ -246,6 +246,7 @@ func (p *Parts) Leave() {
 	p.Engine.Abort()
 	p.Forward.Abort()
 	p.Keyring.Close()
+	p.publishEnds()
 	p.attending()
 	p.attentive.Wait()
 	if p.journaling != nil { // behind the last records, which the others write
@@ -257,6 +258,17 @@ func (p *Parts) Leave() {
 	p.Bus.Close(ctx)
 	p.reading()
 	p.running.Wait()
+}
+
+// publishEnds waits until the ends of all sockets have been published, unless NATS is away. The goodbye of the edge, which
+// does not go through the outbox, comes behind them then: services that get it first know no socket of the edge any more.
+func (p *Parts) publishEnds() {
+	published := make(chan struct{})
+	p.Bus.Do(func() { close(published) })
+	select {
+	case <-published:
+	case <-time.After(outboxTimeout):
+	}
 }
 
 // errNoNATS is the answer to a handshake while NATS is unreachable.

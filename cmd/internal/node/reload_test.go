@@ -69,10 +69,10 @@ func (r *reloading) request(method, sid, body string, headers ...string) (*http.
 // deaf is a session in the room of /chat that never polls.
 func (r *reloading) deaf() {
 	r.t.Helper()
+	edgetest.Eventually(r.t, "earlier clients have gone", func() bool { return r.figure("rooms") == 0 })
 	_, text := r.request("GET", "", "", "X-Large", strings.Repeat("x", 12<<10))
 	var open struct{ Sid string }
 	_ = json.Unmarshal([]byte(strings.TrimPrefix(text, "0")), &open)
-	edgetest.Eventually(r.t, "earlier clients have gone", func() bool { return r.figure("rooms") == 0 })
 	if _, text = r.request("POST", "&sid="+open.Sid, "40/chat,"); text != "ok" {
 		r.t.Fatalf("a POST was answered %q", text)
 	}
@@ -242,7 +242,7 @@ func TestEachKeyThatReloadsCounts(t *testing.T) {
 	if known := slices.Sorted(maps.Keys(effects)); !slices.Equal(marked, known) {
 		t.Fatalf("--help marks %v, and this test knows %v", marked, known)
 	}
-	r := &reloading{t: t, file: filepath.Join(t.TempDir(), "edge.yaml"), base: "engine: {max_payload: 2000}\n" +
+	r := &reloading{t: t, file: filepath.Join(t.TempDir(), "edge.yaml"), base: "engine: {max_payload: 2000, ping_interval: 10s, ping_timeout: 10s}\n" +
 		"nats: {url: \"" + natsdtest.Start(t).ClientURL() + "\"}\n" +
 		`namespaces: {"/": {connect: open}, "/chat": {connect: open, rooms: ["*"], relay: [{event: say, to: room}]}}` + "\n"}
 	if err := os.WriteFile(r.file, []byte(r.base), 0o600); err != nil {
