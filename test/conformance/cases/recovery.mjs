@@ -277,6 +277,7 @@ const wire = [
   raw('the last event before the end', async (s, one) => {
     one.socket.send('42["say-and-kick",false]');
     await s.until('server', 'disconnect');
+    await s.until('first', /^41$/); // a client that comes back before it is told takes its socket over
     await entered(s, 'second', { pid: one.pid, offset: one.offset });
   }),
   {
