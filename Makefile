@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X partyline/cmd/internal/program.version=$(VERSION)
 
-.PHONY: run build release images client module node check test suites clean secrets pin fuzz test-compose example-chat example-node example-node-chat example-http bench bench-scale soak
+.PHONY: run build release images client module node check test suites clean secrets pin fuzz test-compose test-release example-chat example-node example-node-chat example-http bench bench-scale soak
 
 # PORT_BASE is the port of the edge in `make run` and the examples; examples/ports.sh counts all others from it.
 export PORT_BASE ?= 3000
@@ -68,6 +68,10 @@ release: client
 ## also pushes them (needs Docker with BuildKit)
 images: client
 	@VERSION='$(VERSION)' sh deploy/release/images.sh
+
+## test-release: what takes too long for `make test`: archives in two builds, the module under another path, upgrades of SDKs
+test-release: client
+	PARTYLINE_TEST_RELEASE=1 go test -count=1 -v -timeout 30m -run 'Archives|AnotherPath|Upgrade' ./test/release ./test/module ./test/deploy ./test/faults
 
 ## secrets: .env with random passwords for compose.yaml, once; what it has already stays
 secrets:

@@ -2,6 +2,7 @@ package edgetest
 
 import (
 	"flag"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -54,6 +55,14 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("it did not come true that %s", what)
 		}
+	}
+}
+
+// ForRelease leaves a test out that compiles the programs once more, which takes a minute: `make test-release` runs it.
+func ForRelease(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("PARTYLINE_TEST_RELEASE") != "1" {
+		t.Skipf("LEFT OUT: %s: make test-release", what)
 	}
 }
 

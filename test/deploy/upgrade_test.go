@@ -18,6 +18,7 @@ const beforeClients = 50
 // With today's edges, instances on the Go SDK of the version before are replaced by ones on today's. No event is
 // affected.
 func TestUpgradeOfTheSDK(t *testing.T) {
+	edgetest.ForRelease(t, "upgrades of the Go SDK")
 	old := filepath.Join(stand.Before(t), "bin", "worker")
 	servers := stand.Cluster(t)
 	s := &stage{servers: servers, journal: note(t, edgetest.Connect(t, servers[2].URL))}
@@ -32,6 +33,7 @@ func TestUpgradeOfTheSDK(t *testing.T) {
 // dependencies.
 func TestUpgradeOfThePackageForNodeJS(t *testing.T) {
 	needNode(t)
+	edgetest.ForRelease(t, "upgrades of the package for Node.js")
 	before := stand.Before(t)
 	sources, worker := filepath.Join(before, "node"), filepath.Join(before, "test", "deploy", "testdata", "worker.mjs")
 	modules, err := filepath.Abs(nodeSource + "/node_modules")

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"partyline/internal/edgetest"
 )
 
 const (
@@ -63,9 +65,7 @@ func changed(t *testing.T, folder string, names []string) (differ []string) {
 // The path stands in one place: after `make module` the tree builds, and a service of another module builds from what a
 // Go proxy would serve. The way back gives the same tree, byte for byte.
 func TestTheModuleUnderAnotherPath(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it compiles the programs under another path")
-	}
+	edgetest.ForRelease(t, "the module under another path")
 	for _, name := range []string{"git", "make"} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Skipf("LEFT OUT: the module under another path needs %s", name)

@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"flag"
 	"io"
 	"net/http"
 	"os"
@@ -33,11 +32,9 @@ const (
 	version = "v0.1.0"
 )
 
-// windows also builds for Windows, which compiles the standard library once more: minutes.
-var windows = flag.Bool("release.windows", false, "build archives for Windows, too")
-
 // Two builds, one of them in another folder and without git, give the same bytes, and what is inside is complete.
 func TestArchives(t *testing.T) {
+	edgetest.ForRelease(t, "the archives of a release")
 	for _, embedded := range []string{"web/client", "gateway/adminui/pages"} {
 		if _, err := os.Stat(filepath.Join(root, embedded, "VERSION")); err != nil {
 			leaveOut(t, "the archives of a release: run `make client`")
@@ -47,14 +44,10 @@ func TestArchives(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		leaveOut(t, "the archives of a release run on Linux")
 	}
-	first, second, platforms := t.TempDir(), t.TempDir(), native
-	names := []string{"SHA256SUMS", "partyline_" + version + "_linux_" + runtime.GOARCH + ".tar.gz"}
-	if *windows {
-		platforms += ",windows/amd64"
-		names = append(names, "partyline_"+version+"_windows_amd64.zip")
-	}
-	build(t, root, first, platforms)
-	build(t, copyOfTheSources(t), second, platforms)
+	first, second := t.TempDir(), t.TempDir()
+	build(t, root, first, native+",windows/amd64")
+	build(t, copyOfTheSources(t), second, native+",windows/amd64")
+	names := []string{"SHA256SUMS", "partyline_" + version + "_linux_" + runtime.GOARCH + ".tar.gz", "partyline_" + version + "_windows_amd64.zip"}
 	for _, name := range names {
 		one, err := os.ReadFile(filepath.Join(first, name))
 		if err != nil {
@@ -76,9 +69,7 @@ func TestArchives(t *testing.T) {
 	}
 	folder := filepath.Join(t.TempDir(), "programs")
 	has(t, "the archive for Linux", untar(t, filepath.Join(first, names[1]), folder), append(texts, "edge", "embedded", "gateway", "partyline@.service"))
-	if *windows {
-		has(t, "the archive for Windows", unzip(t, filepath.Join(first, names[2])), append(texts, "edge.exe", "embedded.exe", "gateway.exe"))
-	}
+	has(t, "the archive for Windows", unzip(t, filepath.Join(first, names[2])), append(texts, "edge.exe", "embedded.exe", "gateway.exe"))
 	for _, program := range []string{"edge", "embedded", "gateway"} {
 		out, err := exec.CommandContext(t.Context(), filepath.Join(folder, program), "--version").CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(out), "partyline "+program+" "+version+" ") {
