@@ -69,9 +69,12 @@ release: client
 images: client
 	@VERSION='$(VERSION)' sh deploy/release/images.sh
 
-## test-release: what takes too long for `make test`: archives in two builds, the module under another path, upgrades of SDKs
+## test-release: what takes too long for `make test`: archives in two builds, the module under another path, upgrades from
+## the version before, other routers, the Helm chart
 test-release: client
 	PARTYLINE_TEST_RELEASE=1 go test -count=1 -v -timeout 30m -run 'Archives|AnotherPath|Upgrade' ./test/release ./test/module ./test/deploy ./test/faults
+	go vet -C test/embed ./... && go test -C test/embed ./...
+	go vet -C test/helm ./... && go test -C test/helm ./...
 
 ## secrets: .env with random passwords for compose.yaml, once; what it has already stays
 secrets:

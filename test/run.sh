@@ -93,16 +93,10 @@ allocation_tests() {
 }
 
 # Short runs of every fuzz target, starting with their seeds.
-fuzz() { FUZZTIME="${FUZZTIME:-60s}" sh test/fuzz.sh; }
+fuzz() { FUZZTIME="${FUZZTIME:-36s}" sh test/fuzz.sh; }
 
 # The document of the HTTP API against its handlers, in a module of its own.
 openapi_tests() { go vet -C test/openapi ./... && go test -C test/openapi ./...; }
-
-# The server in programs with other routers, in a module of its own.
-embed_tests() { go vet -C test/embed ./... && go test -C test/embed ./...; }
-
-# The Helm chart, in a module of its own.
-helm_tests() { go vet -C test/helm ./... && quietly go test -C test/helm -v ./...; }
 
 # The benchmark is a separate module. This step measures nothing: `make bench` does.
 benchmark_tests() { go vet -C bench ./... && go test -C bench ./...; }
@@ -120,13 +114,7 @@ run "what sessions cost, without the memory of -race" go test -run TestWhatASess
 run "fuzz targets, briefly" fuzz
 run "the benchmark's own tests" benchmark_tests
 run "OpenAPI" openapi_tests
-run "net/http, Gin and Echo" embed_tests
-if go list -C test/helm -deps -test ./... >"$work/modules" 2>&1; then
-  run "Helm chart" helm_tests
-else
-  tail -3 "$work/modules"
-  leave_out "the Helm chart: Go could not fetch the modules of test/helm"
-fi
+leave_out "net/http, Gin and Echo, and the Helm chart, which compile thousands of files of others: make test-release"
 if command -v node >/dev/null; then
   run "the page's own code" node --test web/page/contract.test.mjs
 fi

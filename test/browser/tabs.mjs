@@ -16,6 +16,7 @@ const patience = 10_000; // milliseconds
 
 const axe = readFileSync(createRequire(new URL('../node/package.json', import.meta.url)).resolve('axe-core/axe.min.js'), 'utf8');
 export const screens = [[1280, 800], [820, 1180], [390, 844]];
+const closely = ['1280 light', '390 dark'];
 
 let browser;
 before(async () => {
@@ -90,8 +91,8 @@ class Window {
     await this.context.route(base + path, (route) => route.fulfill({ body, contentType: 'text/html; charset=utf-8' }));
   }
 
-  // inspect looks at a tab on each screen, light and dark: axe-core finds nothing serious, nothing is wider than the
-  // screen, and the elements that selectors name are visible in full.
+  // inspect looks at a tab on each screen, light and dark: axe-core, which takes seconds, finds nothing serious on two of
+  // them (with PARTYLINE_BROWSER=all on all), nothing is wider than the screen, and the elements that selectors name are visible in full.
   async inspect(name, tab, ...selectors) {
     const before = tab.viewportSize();
     await tab.bringToFront();
@@ -101,11 +102,7 @@ class Window {
         await tab.setViewportSize({ width, height });
         await tab.emulateMedia({ colorScheme });
         const where = `${name} on ${width} × ${height}, ${colorScheme}`;
-        await this.screenshot(where, tab);
-        const { violations } = await tab.evaluate('axe.run({ resultTypes: ["violations"] })');
-        const found = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
-          .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`);
-        assert.deepEqual(found, [], where);
+        if (closely.includes(`${width} ${colorScheme}`) || process.env.PARTYLINE_BROWSER === 'all') await this.#judge(where, tab);
         const scroll = await tab.evaluate(() => document.documentElement.scrollWidth);
         assert.ok(scroll <= width, `${where}: it is ${scroll} px wide`);
         for (const selector of selectors) {
@@ -117,6 +114,15 @@ class Window {
     }
     await tab.setViewportSize(before);
     await tab.emulateMedia({ colorScheme: 'light' });
+  }
+
+  // judge has axe-core look at a tab, and saves a picture of it.
+  async #judge(where, tab) {
+    await this.screenshot(where, tab);
+    const { violations } = await tab.evaluate('axe.run({ resultTypes: ["violations"] })');
+    const found = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
+      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join('\n')}`);
+    assert.deepEqual(found, [], where);
   }
 
   // screenshot saves a picture of each tab, or of one.

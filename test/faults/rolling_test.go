@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"partyline/internal/edgetest"
 	"partyline/test/stand"
 )
 
@@ -18,6 +19,7 @@ func TestEdgesAreRestarted(t *testing.T) {
 // The edges of the version before are replaced by today's in the same way. Both are in the cluster meanwhile, and a
 // drain's losses are all there are.
 func TestEdgesAreUpgraded(t *testing.T) {
+	edgetest.ForRelease(t, "upgrades of edges")
 	program := filepath.Join(stand.Before(t), "bin", "edge")
 	restartEdges(t, beginWith(t, program, 2, nil), 100)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -98,19 +99,16 @@ func TestOverTLS(t *testing.T) {
 	})
 	t.Run("browser", func(t *testing.T) {
 		environment := needBrowser(t)
-		for _, name := range []string{"clients", "chat"} {
-			args := secure
-			if name == "clients" {
-				args = append(slices.Clone(secure), namespaces)
-			}
-			t.Run(name, func(t *testing.T) {
-				start(t, "embedded", args...).run(t, "../browser/"+name+".test.mjs", append(environment, "NODE_EXTRA_CA_CERTS="+cert)...)
-			})
-		}
+		p := start(t, "embedded", append(slices.Clone(secure), namespaces)...)
+		p.run(t, "../browser/clients.test.mjs", append(environment, "NODE_EXTRA_CA_CERTS="+cert)...)
 	})
 }
 
-// needBrowser leaves the test out if there is no browser. It returns the environment of a script.
+// browsing is held by a test with a browser: several at once wait for each other's pages longer than a script does.
+var browsing sync.Mutex
+
+// needBrowser leaves the test out if there is no browser. It returns the environment of a script. No other test has a
+// browser until this one ends.
 func needBrowser(t *testing.T) []string {
 	t.Helper()
 	chromium := ""
@@ -129,6 +127,8 @@ func needBrowser(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	browsing.Lock()
+	t.Cleanup(browsing.Unlock)
 	return []string{"PARTYLINE_CHROMIUM=" + chromium, "PARTYLINE_SCREENSHOTS=" + screenshots}
 }
 
