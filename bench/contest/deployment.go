@@ -71,9 +71,7 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 		if server == EdgeToken {
 			d.config = p.tokenConfig
 		}
-		if err = p.addNATS(d); err == nil {
-			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
-		}
+		err = p.addBoth(d)
 		if err == nil && server == Edges {
 			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
 		}
@@ -85,17 +83,11 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
 		}
 	case Gateway:
-		if err = p.addNATS(d); err == nil {
-			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
-		}
-		if err == nil {
+		if err = p.addBoth(d); err == nil {
 			err = p.addGateway(d)
 		}
 	case EdgeFar:
-		if err = p.addNATS(d); err == nil {
-			err = p.addEdge(d, "edge", "--nats.url="+d.nats, "--tls.cert="+p.certificate, "--tls.key="+p.key)
-		}
-		if err == nil {
+		if err = p.addBoth(d, "--tls.cert="+p.certificate, "--tls.key="+p.key); err == nil {
 			err = p.moveAway(d)
 		}
 	case SocketIOFar:
@@ -123,10 +115,7 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 		}
 	case NodeEdge:
 		d.config = p.owned
-		if err = p.addNATS(d); err == nil {
-			err = p.addEdge(d, "edge", "--nats.url="+d.nats)
-		}
-		if err == nil {
+		if err = p.addBoth(d); err == nil {
 			err = p.addPackage(d)
 		}
 	case Limit:
@@ -139,6 +128,14 @@ func (p *Programs) deploy(server, kind string) (d *deployment, err error) {
 		_, _, err = d.addSilent("service", process.Service, `"listening"`, exec.Command(p.self, "answer", d.nats))
 	}
 	return d, err
+}
+
+// addBoth starts NATS and an edge.
+func (p *Programs) addBoth(d *deployment, args ...string) error {
+	if err := p.addNATS(d); err != nil {
+		return err
+	}
+	return p.addEdge(d, "edge", append([]string{"--nats.url=" + d.nats}, args...)...)
 }
 
 // addSilent starts a program to which clients do not connect.

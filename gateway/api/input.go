@@ -7,8 +7,11 @@ import (
 	"time"
 )
 
+// leastBody is what each body counts from its beginning on, in bytes.
+const leastBody = 512
+
 // body is the body of one request. What has come of it counts against the bound of all: one that says that it is large, or
-// that does not say how large it is, takes no more of that than it sends.
+// that does not say how large it is, takes no more of that than twice what it sends.
 type body struct {
 	api  *API
 	most int    // bytes that it may have
@@ -22,26 +25,41 @@ func (b *body) read(w http.ResponseWriter, r *http.Request) error {
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
-	_, err := io.Copy(b, http.MaxBytesReader(w, r.Body, int64(b.most)))
+	err := b.readAll(http.MaxBytesReader(w, r.Body, int64(b.most)))
 	_ = control.SetReadDeadline(time.Time{}) // else it would end the request's context
 	return err
 }
 
-// Write appends what has come.
-func (b *body) Write(part []byte) (int, error) {
-	const least = 4096
-	if need := len(b.text) + len(part); need > cap(b.text) {
-		grown := max(need, min(max(2*cap(b.text), least), b.most))
-		if b.api.bodies.Add(int64(grown)) > mostBodies {
-			b.api.bodies.Add(-int64(grown))
-			return 0, problemOf(busy, "the bodies under way have %d bytes", mostBodies)
+// readAll reads what comes, into memory that counts. io.Copy would take 32 KiB more for each request.
+func (b *body) readAll(from io.Reader) error {
+	for {
+		if len(b.text) == cap(b.text) {
+			if err := b.grow(); err != nil {
+				return err
+			}
 		}
-		text := append(make([]byte, 0, grown), b.text...)
-		b.release()
-		b.text = text
+		n, err := from.Read(b.text[len(b.text):cap(b.text)])
+		b.text = b.text[:len(b.text)+n]
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	b.text = append(b.text, part...)
-	return len(part), nil
+}
+
+// grow makes room for more, if all bodies may have so much.
+func (b *body) grow() error {
+	grown := min(max(2*cap(b.text), leastBody), b.most+1) // the last byte is for the error that it is too large
+	if b.api.bodies.Add(int64(grown)) > mostBodies {
+		b.api.bodies.Add(-int64(grown))
+		return problemOf(busy, "the bodies under way have %d bytes", mostBodies)
+	}
+	text := append(make([]byte, 0, grown), b.text...)
+	b.release()
+	b.text = text
+	return nil
 }
 
 // release takes the body off what counts.

@@ -251,7 +251,7 @@ func TestBodiesCountWhatHasCome(t *testing.T) {
 		}
 		_, _ = fmt.Fprintf(c, "POST /v1/batch HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n%s", theKey, size)
 	}
-	edgetest.Eventually(t, "all bodies have begun", func() bool { return s.bodies.Load() == each*4096 })
+	edgetest.Eventually(t, "all bodies have begun", func() bool { return s.bodies.Load() == each*leastBody })
 	s.answers("emit", `{"namespace":"/chat","to":{"all":true},"event":["e","`+strings.Repeat("x", large)+`"]}`, 202, "{}")
 	for _, c := range open {
 		_ = c.Close()
