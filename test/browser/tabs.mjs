@@ -12,7 +12,7 @@ export * from '../node/scene.mjs';
 
 const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
-const patience = 10_000; // milliseconds
+const patience = 30_000; // milliseconds
 
 const axe = readFileSync(createRequire(new URL('../node/package.json', import.meta.url)).resolve('axe-core/axe.min.js'), 'utf8');
 export const screens = [[1280, 800], [820, 1180], [390, 844]];
@@ -25,7 +25,7 @@ before(async () => {
 after(() => browser?.close());
 
 // browserScene is a scene with a new window. open opens its tabs.
-export function browserScene(name, play, timeout = 60_000) {
+export function browserScene(name, play, timeout = 180_000) {
   scene(name, async (s) => {
     const window = new Window(s);
     try {

@@ -4,7 +4,7 @@ import { assert, control, scene } from '../node/scene.mjs';
 import { deploy } from './deploy.mjs';
 
 const enter = (s, name, auth = {}) => s.connected(name, '/chat_room', { auth: { name, ...auth } });
-const ask = (socket, ...event) => socket.timeout(10_000).emitWithAck(...event);
+const ask = (socket, ...event) => socket.timeout(30_000).emitWithAck(...event);
 const heard = async (s, socket, event) => (await s.hear(socket, event))[0];
 const told = async (s, socket, event) => (await s.hear(socket, event)).slice(0, -1); // without the offset
 

@@ -11,7 +11,7 @@ scene('the demo', async (s) => {
   for (const name of ['ann', 'bob']) {
     const socket = await s.connected(name, '/chat_room');
     socket.onAny((event, ...values) => values.at(-1) instanceof Function && values.at(-1)('ok'));
-    assert.deepEqual(await socket.timeout(10_000).emitWithAck('join', 'room'), { ok: true });
+    assert.deepEqual(await socket.timeout(30_000).emitWithAck('join', 'room'), { ok: true });
     people.push(socket);
   }
   const run = spawn('sh', [demo], { env: { ...process.env, NATS_URL: process.env.PARTYLINE_NATS, PATIENCE: '10' }, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -6,7 +6,7 @@ import { assert, base, scene, until } from '../node/scene.mjs';
 import { deploy } from './deploy.mjs';
 
 const enter = (s, name) => s.connected(name, '/chat_room', { auth: { name } });
-const ask = (socket, ...event) => socket.timeout(10_000).emitWithAck(...event);
+const ask = (socket, ...event) => socket.timeout(30_000).emitWithAck(...event);
 
 scene('names, rooms, messages, acks both ways, one copy stopped in the middle', async (s) => {
   const [ann, bob] = [await enter(s, 'Ann'), await enter(s, 'Böb')];

@@ -17,7 +17,7 @@ export { chromium } from 'playwright-core';
 export const base = environment('PARTYLINE_URL');
 const natsURL = environment('PARTYLINE_NATS');
 
-const patience = 10_000; // milliseconds until a wait has failed; machines may be slow
+const patience = 30_000; // milliseconds until a wait has failed; machines may be slow
 const lifeEvents = ['connect', 'disconnect', 'connect_error'];
 
 function environment(name) {
@@ -59,7 +59,7 @@ export function within(what, promise, limit = patience) {
 }
 
 // scene declares a test and gives it a Scene.
-export function scene(name, play, { timeout = 40_000 } = {}) {
+export function scene(name, play, { timeout = 120_000 } = {}) {
   test(name, { timeout }, async () => {
     const stage = new Scene();
     try {
