@@ -85,7 +85,7 @@ quietly() {
 }
 
 # All Go tests.
-go_tests() { quietly go test -race -v -timeout 12m ./...; }
+go_tests() { quietly go test -race -v -timeout 20m ./...; }
 
 # Only in the packages that have such tests: linking all the others takes a minute.
 allocation_tests() {

@@ -25,6 +25,9 @@ import (
 // deadline bounds each wait for a process. It is long because test machines are slow.
 const deadline = edgetest.Patience
 
+// scriptDeadline is for a whole script; the longest takes a minute.
+const scriptDeadline = 6 * time.Minute
+
 // build compiles the programs, with the race detector, and returns the folder that holds them.
 var build = sync.OnceValues(func() (string, error) {
 	if err := lookAtSources("../.."); err != nil {
@@ -282,7 +285,7 @@ func (p *program) scheme() string {
 
 func runScript(t *testing.T, script string, environment ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), scriptDeadline)
 	defer cancel()
 	command := exec.CommandContext(ctx, "node", "--test", "--test-reporter=spec", script)
 	command.WaitDelay = time.Second
