@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"partyline/subjects"
+	"partyline/wire/msg"
 )
 
 // EmitOnce is Emit for a namespace with recovery or rewind: it waits until the log of events has stored the event, and
@@ -19,8 +21,8 @@ import (
 // Ids count for all namespaces together.
 //
 // The errors are those of Emit, TooMany, Refused (by the log), NoAnswer (the event may be stored: emit it again with
-// the same id), the context's, and BadArguments where the namespace is not logged under its own name: if the edges
-// have recovery or rewind for a pattern of namespaces, the stream does not show for which.
+// the same id), the context's, and BadArguments where the namespace is not logged. If the edges have recovery or rewind for a
+// pattern of namespaces, an edge is asked, so the user of NATS must be permitted to publish rooms.room, too.
 func (t Target) EmitOnce(ctx context.Context, id, event string, args ...any) (sequence uint64, isDuplicate bool, err error) {
 	m, err := t.event(subjects.VerbEmit, event, args)
 	if err != nil {
@@ -76,37 +78,57 @@ func (c *connection) askStream(ctx context.Context, m *nats.Msg) (a streamAnswer
 	return a, nil
 }
 
-// logged has what the stream of the log captures.
+// logged has which namespaces have a log, as far as that was asked.
 type logged struct {
-	mu       sync.Mutex
-	subjects []string  // guarded by mu
-	until    time.Time // guarded by mu: how long subjects count
+	mu    sync.Mutex
+	known map[string]bool // guarded by mu: by the namespace's token
+	until time.Time       // guarded by mu: how long known counts
 }
 
-// loggedFor is how long the stream's configuration counts. Edges change it when they start.
+// loggedFor is how long an answer counts. Edges change the log when they start.
 const loggedFor = 5 * time.Second
 
 // check returns an error if a namespace is not logged, or if that cannot be known.
-func (l *logged) check(ctx context.Context, c *connection, ns *Namespace) error {
+func (l *logged) check(ctx context.Context, c *connection, ns *Namespace) (err error) {
 	l.mu.Lock()
-	captured, isFresh := l.subjects, time.Now().Before(l.until)
+	if now := time.Now(); now.After(l.until) {
+		l.known, l.until = make(map[string]bool), now.Add(loggedFor)
+	}
+	isLogged, isKnown := l.known[ns.token]
 	l.mu.Unlock()
-	if !isFresh {
-		info, err := c.askStream(ctx, &nats.Msg{Subject: "$JS.API.STREAM.INFO." + c.prefix.Stream(subjects.StreamLog)})
-		if err != nil && !errors.Is(err, nats.ErrNoResponders) { // else there is no JetStream
+	if !isKnown {
+		if isLogged, err = c.isLogged(ctx, ns.token); err != nil {
 			return because(NoAnswer, err, "if that lasts, NATS may not permit it (docs/subjects.md, Permissions)")
 		}
 		l.mu.Lock()
-		captured = info.Config.Subjects
-		l.subjects, l.until = captured, time.Now().Add(loggedFor)
+		l.known[ns.token] = isLogged
 		l.mu.Unlock()
 	}
-	switch {
-	case slices.Contains(captured, c.prefix.Captured(ns.token)):
-		return nil
-	case slices.Contains(captured, c.prefix.Captured("*")):
-		return failure(BadArguments, "the log does not show whether %s has recovery, because a pattern of namespaces has it: "+
-			"write their names into the edges' configuration", ns.name)
+	if !isLogged {
+		return failure(BadArguments, "namespace %s has neither recovery nor rewind in the edges' configuration", ns.name)
 	}
-	return failure(BadArguments, "namespace %s has neither recovery nor rewind in the edges' configuration", ns.name)
+	return nil
+}
+
+// isLogged asks JetStream what the log captures. If a pattern of namespaces is logged, that is all events, and an edge
+// must be asked, with a question about a room that has no member.
+func (c *connection) isLogged(ctx context.Context, namespace string) (bool, error) {
+	info, err := c.askStream(ctx, &nats.Msg{Subject: "$JS.API.STREAM.INFO." + c.prefix.Stream(subjects.StreamLog)})
+	if errors.Is(err, nats.ErrNoResponders) { // there is no JetStream
+		return false, nil
+	}
+	captured := info.Config.Subjects
+	if err != nil || !slices.Contains(captured, c.prefix.Captured("*")) {
+		return slices.Contains(captured, c.prefix.Captured(namespace)), err
+	}
+	m := &nats.Msg{Subject: string(c.prefix.AppendToRoom(nil, namespace, subjects.VerbRooms, rand.Text()))}
+	got, err := c.nc.RequestMsgWithContext(ctx, m)
+	if err == nil {
+		err = answerError(got)
+	}
+	if err != nil {
+		return false, err
+	}
+	a, err := msg.ParseAnswer(got.Data)
+	return a.Logged, err
 }

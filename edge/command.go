@@ -173,7 +173,8 @@ func (c *commands) queue(m *bus.Message, sub *subjects.Subject, sockets []*socke
 	asked := &bus.Message{Subject: m.Subject, Reply: m.Reply}
 	fail := func(err error) { c.fail(asked, err) }
 	err := c.queries.Add(&query.Query{
-		Namespace: sub.Namespace, Verb: sub.Verb, Single: sub.Target == subjects.TargetSocket, Sockets: queried{c.targets, sockets}, Fail: fail,
+		Namespace: sub.Namespace, Verb: sub.Verb, Single: sub.Target == subjects.TargetSocket, IsLogged: c.complaints.rules.IsLogged(sub.Namespace),
+		Sockets: queried{c.targets, sockets}, Fail: fail,
 		Answer: func(part string, body []byte) {
 			var header bus.Header
 			if part != "" {

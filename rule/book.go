@@ -119,6 +119,13 @@ func (b *Book) Find(name string) *Rules {
 	return nil
 }
 
+// IsLogged reports whether a namespace, as in subjects, has a log.
+func (b *Book) IsLogged(token string) bool {
+	name, _ := subjects.Namespace(token)
+	r := b.Find(name)
+	return r != nil && r.IsLogged()
+}
+
 // All lists the rules by name.
 func (b *Book) All() []*Rules {
 	p := b.now.Load()

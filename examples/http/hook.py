@@ -2,41 +2,30 @@
 
   HOOK_SECRETS_FILE=hook-secrets python3 hook.py 3081
 """
-import base64
-import hmac
-import json
-import os
-import sys
-import threading
-import time
+import base64, hmac, json, os, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 with open(os.environ["HOOK_SECRETS_FILE"]) as file:
     secrets = [base64.b64decode(line.strip().removeprefix("whsec_")) for line in file if line.strip()]
-tries = {}  # of the last 10 minutes, by the id of the request: all tries of one have the same id
-guard = threading.Lock()
+seen, lock = {}, threading.Lock()  # of 10 minutes: the answer to each id, and the signature of each try
 
 
-class Tries:
-    def __init__(self):
-        self.began, self.lock, self.answer, self.answered = time.time(), threading.Lock(), None, set()
-
-
-def signature(headers, body):
-    """Returns what tells this try from all others, or None if the gateway did not send it within the last 5 minutes."""
-    at = headers.get("webhook-timestamp", "0")
-    signed = f"{headers['webhook-id']}.{at}.".encode() + body
+def handle(headers, body):
+    id, at = headers["webhook-id"], headers["webhook-timestamp"]
+    signed = f"{id}.{at}.".encode() + body
     good = [b"v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")) for secret in secrets]
     given = headers.get("webhook-signature", "").encode().split()
-    is_genuine = any(hmac.compare_digest(a, b) for a in good for b in given)
-    return good[0] if is_genuine and abs(time.time() - float(at)) < 300 else None
-
-
-def of(key):
-    with guard:
-        while tries and time.time() - next(iter(tries.values())).began > 600:
-            del tries[next(iter(tries))]
-        return tries.setdefault(key, Tries())
+    if not any(hmac.compare_digest(a, b) for a in good for b in given) or abs(time.time() - int(at)) > 300:
+        return 400, {}
+    with lock:  # while it handles one request, the others wait
+        while seen and next(iter(seen.values()))[0] < time.time() - 600:
+            del seen[next(iter(seen))]
+        if good[0] in seen:
+            return 409, {}  # a recording: a new try has another timestamp, and so another signature
+        seen[good[0]] = time.time(), None
+        if id not in seen:  # else it is a new try of what is done, and gets the same answer
+            seen[id] = time.time(), answer(json.loads(body))
+        return seen[id][1]
 
 
 def answer(request):
@@ -54,25 +43,13 @@ def answer(request):
 
 class Hook(BaseHTTPRequestHandler):
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        this = signature(self.headers, body)
-        if this is None:
-            return self.send_error(400)
-        request = of(self.headers["webhook-id"])
-        with request.lock:  # a try that comes meanwhile waits
-            if this in request.answered:
-                return self.send_error(409)  # a recording: a new try has a new timestamp
-            if request.answer is None:  # else it has been done, and gets the same answer
-                request.answer = answer(json.loads(body))
-            status, result = request.answer
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps(result).encode())
-            request.answered.add(this)  # behind the answer, which fails if the gateway has gone
+        status, result = handle(self.headers, self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(result).encode())
 
-    def log_message(self, *_):
-        pass
+    log_message = lambda *_: None
 
 
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Hook).serve_forever()

@@ -70,11 +70,27 @@ func TestAnIdempotencyKeyCountsOnce(t *testing.T) {
 	}
 }
 
-// TestAPatternWithRecoveryShowsNoNamespace has all namespaces in the log's stream, also those without recovery.
-func TestAPatternWithRecoveryShowsNoNamespace(t *testing.T) {
-	s := beginLogged(t, map[string]rule.Namespace{"/ten-*": {Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}}})
-	for _, namespace := range []string{"/news", "/chat", "/ten-1"} {
+// TestAnIdempotencyKeyWherePatternsHaveRecovery has all namespaces in the log's stream, also those without recovery.
+func TestAnIdempotencyKeyWherePatternsHaveRecovery(t *testing.T) {
+	recovered := rule.Namespace{Connect: rule.ConnectOpen, Recovery: rule.Recovery{For: time.Minute}}
+	s := beginLogged(t, map[string]rule.Namespace{"/ten-*": recovered, "/ten-free*": {Connect: rule.ConnectOpen}})
+	ann := s.Enter("ann", "/ten-1")
+	for _, namespace := range []string{"/news", "/ten-1", "/ten-nobody"} {
+		for _, isDuplicate := range []string{"false", "true"} {
+			got := s.post("emit", `{"namespace":"`+namespace+`","to":{"all":true},"event":["x"]}`, "Idempotency-Key", "1")
+			if got.status != 200 || !strings.HasSuffix(got.body, `,"duplicate":`+isDuplicate+"}") {
+				t.Errorf("%s: %d %s, want duplicate %s", namespace, got.status, got.body, isDuplicate)
+			}
+		}
+	}
+	for _, namespace := range []string{"/chat", "/ten-free", "/ten-free-2"} {
 		got := s.post("emit", `{"namespace":"`+namespace+`","to":{"all":true},"event":["x"]}`, "Idempotency-Key", "1")
-		s.isProblem(got, badRequest, "a pattern of namespaces has it")
+		s.isProblem(got, badRequest, "neither recovery nor rewind")
+	}
+	s.answers("emit", `{"namespace":"/ten-1","to":{"all":true},"event":["end"]}`, 202, "{}")
+	for _, name := range []string{"x", "end"} {
+		if got := ann.Next(); !strings.HasPrefix(got, `42/ten-1,["`+name+`","`) {
+			t.Errorf("%s, want %s", got, name)
+		}
 	}
 }

@@ -1,5 +1,6 @@
 // Package fair holds what waits in one line a name. The lines take turns, so a flood under one name delays the others
-// by a chunk.
+// by a chunk. The line without a name has the next turn when something comes to it: what may concern all others is
+// handled before anything that came later.
 package fair
 
 import "sync"
@@ -60,7 +61,10 @@ func (l *Lines[T]) Keep(channel <-chan T) (dropped int, first bool) {
 		if one == nil {
 			one = &line[T]{name: name}
 			l.byName[name] = one
-			l.turns = append(l.turns, one)
+			if l.turns = append(l.turns, one); name == "" {
+				copy(l.turns[1:], l.turns)
+				l.turns[0] = one
+			}
 		}
 		one.items = append(one.items, Item[T]{Value: item})
 		l.waiting++

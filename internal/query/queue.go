@@ -42,6 +42,7 @@ type Query struct {
 	Namespace string                         // of the target
 	Verb      string                         // subjects.VerbFetch, VerbData or VerbRooms
 	Single    bool                           // the target is one socket
+	IsLogged  bool                           // the namespace has a log; told with VerbRooms
 	Sockets   Sockets                        // of the target
 	Answer    func(part string, body []byte) // puts one message of the answer into the outbox; part is the value of Sio-Part, "" for none
 	Fail      func(error)                    // answers with an error instead
@@ -166,8 +167,9 @@ type writer struct {
 // begin begins the answer to a query about so many sockets.
 func (w *writer) begin(query *Query, sockets int) {
 	w.query = query
-	answer := msg.Answer{Edge: w.queue.edge, Sockets: sockets}
-	w.parts = msg.NewParts(answer, query.Verb == subjects.VerbRooms, min(msg.MaxPartBytes, w.largest()))
+	isRooms := query.Verb == subjects.VerbRooms
+	answer := msg.Answer{Edge: w.queue.edge, Sockets: sockets, Logged: isRooms && query.IsLogged}
+	w.parts = msg.NewParts(answer, isRooms, min(msg.MaxPartBytes, w.largest()))
 }
 
 // largest is how many bytes a message can have.

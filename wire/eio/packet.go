@@ -77,15 +77,6 @@ func Parse(frame []byte) (Packet, error) {
 	return Packet{}, errPacket
 }
 
-// Append appends the text form of p to dst and returns it: the type and the data, or 'b' and padded base64 for a
-// binary message. On a WebSocket a binary message is the Data alone, in a binary frame.
-func Append(dst []byte, p Packet) []byte {
-	if p.Binary {
-		return base64.StdEncoding.AppendEncode(append(dst, binaryMark), p.Data)
-	}
-	return append(append(dst, byte(p.Type)), p.Data...)
-}
-
 // Separator stands between the packets of a polling payload (protocol, section "Packet encoding", HTTP long-polling).
 // JSON never contains this byte unescaped.
 const Separator = 0x1e

@@ -67,6 +67,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// Append appends the text form of p to dst and returns it: the type and the data, or 'b' and padded base64 for a
+// binary message. On a WebSocket a binary message is the Data alone, in a binary frame.
+func Append(dst []byte, p Packet) []byte {
+	if p.Binary {
+		return base64.StdEncoding.AppendEncode(append(dst, binaryMark), p.Data)
+	}
+	return append(append(dst, byte(p.Type)), p.Data...)
+}
+
 func TestAppend(t *testing.T) {
 	for _, c := range []struct {
 		p    Packet

@@ -74,9 +74,10 @@ func IsLastPart(header string) bool { return header == "" || strings.HasSuffix(h
 // Answer is the answer of one edge, or a part of it: [{"edge":E,"sockets":n}, …].
 type Answer struct {
 	Edge    string            `json:"edge"`
-	Sockets int               `json:"sockets"`       // to how many sockets of the edge it applies
-	Rev     *uint64           `json:"rev,omitempty"` // State.Rev of an owned socket now; nil for all others
-	Rest    []json.RawMessage `json:"-"`             // further elements, which point into the body
+	Sockets int               `json:"sockets"`          // to how many sockets of the edge it applies
+	Rev     *uint64           `json:"rev,omitempty"`    // State.Rev of an owned socket now; nil for all others
+	Logged  bool              `json:"logged,omitempty"` // of rooms: the namespace has a log
+	Rest    []json.RawMessage `json:"-"`                // further elements, which point into the body
 }
 
 // Body returns the answer, without Rest.
