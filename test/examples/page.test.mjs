@@ -165,10 +165,10 @@ browserScene('the service is gone: lines are under way, and go out when it is ba
 }, inspecting);
 
 browserScene('in two tabs: the first has a way back', async (s, window) => {
-  const first = await enter(window, 'Ann');
+  const first = await enter(window, 'Tia');
   const key = await first.evaluate(() => sessionStorage.getItem('chat-key'));
   await window.context.addInitScript((it) => { sessionStorage.setItem('chat-key', it); }, key);
-  const second = await enter(window, 'Ann');
+  const second = await enter(window, 'Tia');
   await first.bringToFront();
   await first.click('#back:has-text("Come back here")');
   await connected(first);
