@@ -27,13 +27,12 @@ const underWay = time.Second
 
 // servers are NATS servers beside the machines, as the page describes them.
 type servers struct {
-	files      *machine // where their configuration is
-	names      []string
-	urls       []string // with the user of edges and services
-	conf       []string
-	running    []*stand.Process
-	old        []string // lines of the configuration that go in the last step
-	systemUser string
+	files   *machine // where their configuration is
+	names   []string
+	urls    []string // with the user of edges and services
+	conf    []string
+	running []*stand.Process
+	old     []string // lines of the configuration that go in the last step
 }
 
 // serveBeside starts the servers, with the clusters of the machines.
@@ -41,7 +40,7 @@ func serveBeside(t *testing.T, all []*machine) *servers {
 	t.Helper()
 	t.Setenv("NATS_PASSWORD", "p4ss")
 	t.Setenv("NATS_ADMIN_PASSWORD", "4dmin")
-	s := &servers{files: &machine{files: t.TempDir()}, systemUser: "admin:4dmin"}
+	s := &servers{files: &machine{files: t.TempDir()}}
 	text, ports := block(t, "conf", 1), stand.FreePorts(t, 6)
 	for line := range strings.Lines(text) {
 		if strings.Contains(line, "until step 6") {
@@ -77,7 +76,7 @@ func (s *servers) keepStreams(t *testing.T, nc *nats.Conn) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"SIO_LOG", "SIO_SESSIONS"} {
-		edgetest.Eventually(t, name+" is told to move", func() bool {
+		edgetest.Eventually(t, "JetStream takes the new place of "+name, func() bool {
 			info, err := js.StreamInfo(name)
 			if err != nil {
 				return false
@@ -255,7 +254,7 @@ func (m *machine) stop(t *testing.T) {
 // system connects as the operator of the servers.
 func (s *servers) system(t *testing.T) *nats.Conn {
 	t.Helper()
-	return edgetest.Connect(t, strings.Replace(s.urls[0], "partyline:p4ss", s.systemUser, 1))
+	return edgetest.Connect(t, strings.Replace(s.urls[0], "partyline:p4ss", "admin:4dmin", 1))
 }
 
 // removePeer does what `nats server cluster peer-remove` does.
@@ -325,9 +324,7 @@ func (s *station) judge(t *testing.T, p *person) {
 		return slices.Contains(p.heard, last) && len(p.waits) == 0
 	})
 	got, away := p.numbers("plain")
-	if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
-		t.Errorf("it heard %v, which is not in order or twice", got)
-	}
+	inOrder(t, got)
 	missed := 0
 	for n, at := range s.said[got[0]:] {
 		if slices.Contains(got, got[0]+n) {

@@ -161,9 +161,7 @@ func (p *person) missedNothing(t *testing.T, stored []int) {
 	t.Helper()
 	edgetest.Eventually(t, "the last number is there", func() bool { return p.has(fmt.Sprint("number ", stored[len(stored)-1])) })
 	got, _ := p.numbers("number")
-	if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
-		t.Errorf("it heard %v, which is not in order or twice", got)
-	}
+	inOrder(t, got)
 	for _, n := range stored {
 		if !slices.Contains(got, n) {
 			t.Errorf("it missed %d, and heard %v", n, got)
@@ -173,6 +171,14 @@ func (p *person) missedNothing(t *testing.T, stored []int) {
 	defer p.mu.Unlock()
 	if ids := slices.Compact(slices.Clone(p.ids)); len(ids) != 1 {
 		t.Errorf("it was not recovered: it was %q", ids)
+	}
+}
+
+// inOrder checks that numbers came in order, and each once.
+func inOrder(t *testing.T, got []int) {
+	t.Helper()
+	if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
+		t.Errorf("it heard %v, which is not in order or twice", got)
 	}
 }
 

@@ -1,9 +1,12 @@
 // Package fair holds what waits in one line a name. The lines take turns, so a flood under one name delays the others
-// by a chunk. The line without a name has the next turn when something comes to it: what may concern all others is
-// handled before anything that came later.
+// by a chunk. The line without a name has the next turn after it was empty: what concerns all others is handled before
+// what came later.
 package fair
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Lines hold items that wait, in one line a name, such as a namespace. Within a line items keep their order. It is
 // safe for concurrent use.
@@ -61,9 +64,10 @@ func (l *Lines[T]) Keep(channel <-chan T) (dropped int, first bool) {
 		if one == nil {
 			one = &line[T]{name: name}
 			l.byName[name] = one
-			if l.turns = append(l.turns, one); name == "" {
-				copy(l.turns[1:], l.turns)
-				l.turns[0] = one
+			if name == "" {
+				l.turns = slices.Insert(l.turns, 0, one)
+			} else {
+				l.turns = append(l.turns, one)
 			}
 		}
 		one.items = append(one.items, Item[T]{Value: item})

@@ -164,6 +164,8 @@ browserScene('the service is gone: lines are under way, and go out when it is ba
   await deploy('start', 'two');
 }, inspecting);
 
+// It ends while a tab may be between polling and WebSocket. The edge cannot see then that it has gone, and its name stays
+// taken until the ping time-out: no other scene uses it.
 browserScene('in two tabs: the first has a way back', async (s, window) => {
   const first = await enter(window, 'Tia');
   const key = await first.evaluate(() => sessionStorage.getItem('chat-key'));
