@@ -41,6 +41,7 @@ func TestMoveToEdgesFromOne(t *testing.T) {
 	for i := range beside.urls {
 		edges.add(startEdge(t, i, beside))
 	}
+	nc.Close()
 	edges.remove(m.clients)
 	m.stop(t)
 	beside.removePeer(t, m.name)
