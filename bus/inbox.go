@@ -83,15 +83,17 @@ func newInbox(b *Bus, capacity int, prefix string) *inbox {
 	}
 }
 
-// lineOf returns the line of a subject: its namespace, $edge or $svc, or "" for subjects without the prefix. All that
-// concerns one socket is in one line.
+// lineOf returns the line of a subject: its namespace, $edge or $svc, and "$" for subjects without the prefix. All that
+// concerns one socket is in one line. What JetStream says of a stream concerns all namespaces, and has no name: see fair.
 func lineOf(subject, prefix string) string {
-	rest, ok := strings.CutPrefix(subject, prefix)
-	if !ok {
+	name, _, _ := strings.Cut(strings.TrimPrefix(subject, prefix), ".")
+	switch {
+	case strings.HasPrefix(subject, prefix):
+		return name
+	case strings.HasPrefix(subject, "$JS."):
 		return ""
 	}
-	name, _, _ := strings.Cut(rest, ".")
-	return name
+	return "$"
 }
 
 // Run calls handle with every message, one at a time, until ctx ends. Messages of one namespace come in the order of

@@ -13,7 +13,7 @@ import (
 
 func TestLineOf(t *testing.T) {
 	for subject, want := range map[string]string{
-		"sio.chat.emit.room.x": "chat", "sio.$edge.k.pong.i": "$edge", "sio.chat": "chat", "_INBOX.x": "", "sion.chat.emit": "",
+		"sio.chat.emit.room.x": "chat", "sio.$edge.k.pong.i": "$edge", "sio.chat": "chat", "_INBOX.x": "$", "sion.chat.emit": "$", "$JS.EVENT.x": "",
 	} {
 		if got := lineOf(subject, "sio."); got != want {
 			t.Errorf("the line of %s is %q, want %q", subject, got, want)

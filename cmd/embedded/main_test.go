@@ -20,13 +20,14 @@ import (
 	"partyline/config"
 	"partyline/engine/enginetest"
 	"partyline/internal/edgetest"
+	"partyline/test/stand"
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
 		main()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) { stand.Clean(); os.Exit(status) }))
 }
 
 // line is what the tests read of a line of the log.

@@ -241,8 +241,8 @@ func (t *Table) all() []*Feed {
 	return slices.SortedFunc(maps.Values(t.feeds), func(a, b *Feed) int { return cmp.Compare(a.namespace, b.namespace) })
 }
 
-// Elected is called when JetStream says that the log has another leader, before that repeats anything: what was stored
-// in between may not have been repeated. The NATS reader calls it.
+// Elected is called when JetStream says that the log has another leader, before anything is handled that comes later:
+// what was stored in between may not have been repeated. The NATS reader calls it.
 func (t *Table) Elected() { lost(t.all()) }
 
 // lost has feeds read in the log what they may not have received.

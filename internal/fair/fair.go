@@ -1,8 +1,12 @@
 // Package fair holds what waits in one line a name. The lines take turns, so a flood under one name delays the others
-// by a chunk.
+// by a chunk. The line without a name has the next turn after it was empty: what concerns all others is handled before
+// what came later.
 package fair
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Lines hold items that wait, in one line a name, such as a namespace. Within a line items keep their order. It is
 // safe for concurrent use.
@@ -60,7 +64,11 @@ func (l *Lines[T]) Keep(channel <-chan T) (dropped int, first bool) {
 		if one == nil {
 			one = &line[T]{name: name}
 			l.byName[name] = one
-			l.turns = append(l.turns, one)
+			if name == "" {
+				l.turns = slices.Insert(l.turns, 0, one)
+			} else {
+				l.turns = append(l.turns, one)
+			}
 		}
 		one.items = append(one.items, Item[T]{Value: item})
 		l.waiting++

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// wait puts items into a channel, and from there into lines. The first letter of a word is its name.
+// wait puts items into a channel, and from there into lines. The first letter of a word is its name; ! is none.
 func wait(l *Lines[string], words string) (dropped int) {
 	channel := make(chan string, 1000)
 	for word := range strings.FieldsSeq(words) {
@@ -35,7 +35,7 @@ func all(l *Lines[string], chunk int) (words []string) {
 }
 
 func newLines(capacity int) *Lines[string] {
-	name := func(word string) string { return word[:1] }
+	name := func(word string) string { return strings.TrimPrefix(word[:1], "!") }
 	return New(capacity, name, name)
 }
 
@@ -48,6 +48,21 @@ func TestLinesTakeTurns(t *testing.T) {
 	}
 	if l.IsBehind() || l.Len() != 0 || len(l.byName) > 0 {
 		t.Errorf("left behind: %t, %d items, %d lines", l.IsBehind(), l.Len(), len(l.byName))
+	}
+}
+
+// What has no name is handled before all that came later, and before what waits longer.
+func TestNoName(t *testing.T) {
+	l := newLines(100)
+	var got []string
+	wait(l, "a1 a2 b1 !1 a3 b2 !2")
+	into := make([]Item[string], 8)
+	n, others := l.Take(into)
+	for _, item := range into[:n] {
+		got = append(got, item.Value)
+	}
+	if got = append(got, all(l, 8)...); strings.Join(got, " ") != "!1 !2 a1 a2 a3 b1 b2" || !others {
+		t.Errorf("they come as %s; others wait: %t", got, others)
 	}
 }
 

@@ -68,6 +68,14 @@ func New() *Turns {
 	return &Turns{free: make(chan struct{}, Most()), sample: []metrics.Sample{{Name: waitsMetric}}}
 }
 
+// Unmeasured makes Turns that never rest, for tests: the processor is real, and the time in a bubble of testing/synctest
+// is not.
+func Unmeasured() *Turns {
+	t := New()
+	t.checked.Store(math.MaxInt64)
+	return t
+}
+
 // Running returns how many turns there are now, with those that rest.
 func (t *Turns) Running() int { return len(t.free) }
 

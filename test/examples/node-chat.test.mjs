@@ -51,7 +51,7 @@ browserScene('a conversation, on the page of one instance', async (s, window) =>
   assert.equal(await bob.locator('#messages li', { hasText: 'without Bob' }).count(), 0);
 });
 
-async function killed(s, window) {
+async function replace(s, window) {
   const names = ['Ann', 'Bob', 'Cleo', 'Dave'];
   const tabs = [];
   for (const name of names) {
@@ -87,5 +87,5 @@ async function killed(s, window) {
 }
 
 if (site) {
-  browserScene('an instance is killed, and one is replaced, and no page notices', killed);
+  browserScene('an instance is killed, and one is replaced, and no page notices', replace);
 }

@@ -91,7 +91,7 @@ func TestOverTLS(t *testing.T) {
 	secure := []string{"--tls.cert=" + cert, "--tls.key=" + key}
 	t.Run("node", func(t *testing.T) {
 		p := start(t, "embedded", append(secure, namespaces)...)
-		for _, name := range []string{"admission", "binary", "disconnect", "flags", "transports"} { // the others touch no transport
+		for _, name := range []string{"admission", "binary", "disconnect", "flags", "transports"} { // large and binary events, refusals, and all transports; the others go through the same
 			t.Run(name, func(t *testing.T) { p.run(t, "../node/"+name+".test.mjs", "NODE_EXTRA_CA_CERTS="+cert) })
 		}
 	})

@@ -40,14 +40,22 @@ func TestArchives(t *testing.T) {
 			leaveOut(t, "the archives of a release: run `make client`")
 		}
 	}
-	native := "linux/" + runtime.GOARCH
 	if runtime.GOOS != "linux" {
 		leaveOut(t, "the archives of a release run on Linux")
 	}
 	first, second := t.TempDir(), t.TempDir()
-	build(t, root, first, native+",windows/amd64")
-	build(t, copyOfTheSources(t), second, native+",windows/amd64")
-	names := []string{"SHA256SUMS", "partyline_" + version + "_linux_" + runtime.GOARCH + ".tar.gz", "partyline_" + version + "_windows_amd64.zip"}
+	build(t, root, first)
+	build(t, copyOfTheSources(t), second)
+	names := []string{"SHA256SUMS"}
+	for _, system := range []string{"linux", "darwin", "windows"} {
+		ending := ".tar.gz"
+		if system == "windows" {
+			ending = ".zip"
+		}
+		for _, processor := range []string{"amd64", "arm64"} {
+			names = append(names, "partyline_"+version+"_"+system+"_"+processor+ending)
+		}
+	}
 	for _, name := range names {
 		one, err := os.ReadFile(filepath.Join(first, name))
 		if err != nil {
@@ -68,8 +76,9 @@ func TestArchives(t *testing.T) {
 		texts = append(texts, "NOTICE")
 	}
 	folder := filepath.Join(t.TempDir(), "programs")
-	has(t, "the archive for Linux", untar(t, filepath.Join(first, names[1]), folder), append(texts, "edge", "embedded", "gateway", "partyline@.service"))
-	has(t, "the archive for Windows", unzip(t, filepath.Join(first, names[2])), append(texts, "edge.exe", "embedded.exe", "gateway.exe"))
+	forLinux := filepath.Join(first, "partyline_"+version+"_linux_"+runtime.GOARCH+".tar.gz")
+	has(t, "the archive for Linux", untar(t, forLinux, folder), append(texts, "edge", "embedded", "gateway", "partyline@.service"))
+	has(t, "the archive for Windows", unzip(t, filepath.Join(first, "partyline_"+version+"_windows_amd64.zip")), append(texts, "edge.exe", "embedded.exe", "gateway.exe"))
 	for _, program := range []string{"edge", "embedded", "gateway"} {
 		out, err := exec.CommandContext(t.Context(), filepath.Join(folder, program), "--version").CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(out), "partyline "+program+" "+version+" ") {
@@ -101,10 +110,10 @@ func copyOfTheSources(t *testing.T) string {
 	return folder
 }
 
-// build builds archives of the sources in a folder.
-func build(t *testing.T, sources, to, platforms string) {
+// build builds all archives of the sources in a folder.
+func build(t *testing.T, sources, to string) {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", "run", "./deploy/release", "-version", version, "-out", to, "-platforms", platforms)
+	command := exec.CommandContext(t.Context(), "go", "run", "./deploy/release", "-version", version, "-out", to)
 	command.Dir = sources
 	command.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000")
 	if out, err := command.CombinedOutput(); err != nil {
