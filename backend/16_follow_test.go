@@ -6,24 +6,27 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"partyline/backend"
 	"partyline/internal/edgetest"
+	"partyline/internal/natsd/natsdtest"
 	"partyline/rule"
 )
 
 // showing is a stage whose edge admits clients to /chat and shows who is in its rooms.
 func showing(t *testing.T) *stage {
-	return begin(t, func(o *edgetest.Options) {
-		o.Namespaces = map[string]rule.Namespace{
-			"/chat":   {Connect: rule.ConnectOpen, Rooms: []string{"*"}, UserRoom: "user:", Presence: rule.DefaultPresence("*")},
-			"/silent": {Connect: rule.ConnectOpen, AutoJoin: []string{"lobby"}},
-		}
-	})
+	return begin(t, func(o *edgetest.Options) { o.Namespaces = shown })
+}
+
+var shown = map[string]rule.Namespace{
+	"/chat":   {Connect: rule.ConnectOpen, Rooms: []string{"*"}, UserRoom: "user:", Presence: rule.DefaultPresence("*")},
+	"/silent": {Connect: rule.ConnectOpen, AutoJoin: []string{"lobby"}},
 }
 
 // followed is what one Follow has told.
@@ -88,15 +91,17 @@ func (f *followed) sees(t *testing.T, want ...string) (reason string) {
 	return reason
 }
 
-// TestFollow has clients enter and leave a room at edges that come and die.
+// joins has a client enter the room lobby. That it did, the caller sees.
+func (c *client) joins() { c.emit("", `["join","lobby"]`) }
+
+// TestFollow has clients enter and leave a room at edges that come and go.
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	s := showing(t)
 	io := s.start(s.service("watch"))
 	chat := io.Of("/chat")
 	early := s.enter("early", "/chat")
-	early.emit("1", `["join","lobby"]`)
-	early.acked("1", `[{"ok":true}]`)
+	early.joins()
 	lobby, empty, silent := follow(t, chat, "lobby"), follow(t, chat, "a b.*>"), follow(t, io.Of("/silent"), "lobby")
 	lobby.sees(t, early.id)
 	empty.sees(t)
@@ -105,41 +110,35 @@ func TestFollow(t *testing.T) {
 	late.sees(t, quiet.id)
 	silent.sees(t) // its configuration shows nobody
 
-	second := edgetest.Start(t, edgetest.Options{NATS: s.nats.ClientURL(), Namespaces: map[string]rule.Namespace{
-		"/chat": {Connect: rule.ConnectOpen, Rooms: []string{"*"}, UserRoom: "user:", Presence: rule.DefaultPresence("*")},
-	}}).Ready()
-	far := edgetest.Enter(second.Dial("far"), "/chat", "")
-	far.Emit("1", `["join","lobby"]`)
-	far.Acked("1", `[{"ok":true}]`)
-	lobby.sees(t, early.id, far.ID)
-	if _, err := chat.To(far.ID).SetGrant(t.Context(), backend.Grant{User: "ann"}); err != nil {
+	second := edgetest.Start(t, edgetest.Options{NATS: s.nats.ClientURL(), Namespaces: shown}).Ready()
+	far := enter(second, "far", "/chat", "")
+	far.joins()
+	lobby.sees(t, early.id, far.id)
+	if _, err := chat.To(far.id).SetGrant(t.Context(), backend.Grant{User: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "far is ann", func() bool {
 		lobby.mu.Lock()
 		defer lobby.mu.Unlock()
-		return lobby.is[far.ID].User == "ann"
+		return lobby.is[far.id].User == "ann"
 	})
 	if _, err := chat.To(early.id).Leave(t.Context(), "lobby"); err != nil {
 		t.Fatal(err)
 	}
-	if why := lobby.sees(t, far.ID); why != "leave" {
+	if why := lobby.sees(t, far.id); why != "leave" {
 		t.Errorf("it left because of %q", why)
 	}
 	second.Stop()
 	lobby.sees(t)
 
 	// Without NATS nothing changes here, and afterwards the difference comes.
-	early.emit("2", `["join","lobby"]`)
-	early.acked("2", `[{"ok":true}]`)
+	early.joins()
 	lobby.sees(t, early.id)
 	s.nats.Stop()
 	s.nats.Restart()
-	more := s.Ready().Dial("more")
-	other := edgetest.Enter(more, "/chat", "")
-	other.Emit("1", `["join","lobby"]`)
-	other.Acked("1", `[{"ok":true}]`)
-	lobby.sees(t, early.id, other.ID)
+	other := enter(s.Ready(), "other", "/chat", "")
+	other.joins()
+	lobby.sees(t, early.id, other.id)
 }
 
 // TestFollowAfterLostMessages has a stranger publish in an edge's name, so that numbers skip: the edges are asked again.
@@ -148,8 +147,7 @@ func TestFollowAfterLostMessages(t *testing.T) {
 	s := showing(t)
 	chat := s.start(s.service("watch")).Of("/chat")
 	ann := s.enter("ann", "/chat")
-	ann.emit("1", `["join","lobby"]`)
-	ann.acked("1", `[{"ok":true}]`)
+	ann.joins()
 	lobby := follow(t, chat, "lobby")
 	lobby.sees(t, ann.id)
 	nc := s.connection()
@@ -157,15 +155,57 @@ func TestFollowAfterLostMessages(t *testing.T) {
 		`["members",{"edge":"` + s.ID + `","n":90,"joined":[{"id":"made.up"}],"left":[{"id":"` + ann.id + `","reason":"leave"}]}]`,
 		`["members",{"edge":"` + s.ID + `","n":1,"joined":[],"left":[]}]`, `["members",{}]`, "x", `["members",{"edge":"nobody","n":7,"joined":[{"id":"x"}],"left":[]}]`,
 	} {
-		if err := nc.PublishMsg(&nats.Msg{Subject: "sio.chat.member.room.lobby", Data: []byte(text)}); err != nil {
+		if err := nc.Publish("sio.chat.member.room.lobby", []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 		bob := s.enter(fmt.Sprint("bob ", i), "/chat") // what the edge itself publishes skips numbers, too
-		bob.emit("1", `["join","lobby"]`)
-		bob.acked("1", `[{"ok":true}]`)
+		bob.joins()
 		lobby.sees(t, ann.id, bob.id)
 		bob.Hangup()
 		lobby.sees(t, ann.id)
+	}
+}
+
+// TestFollowBesideAnEdgeThatDoesNotAnswer has a made-up edge that publishes members and beats, does not answer, and
+// dies. What the other edge publishes comes meanwhile.
+func TestFollowBesideAnEdgeThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	s := showing(t)
+	chat := s.start(s.service("watch", backend.WithLimits(backend.Limits{Wait: time.Second}))).Of("/chat")
+	lobby := follow(t, chat, "lobby")
+	lobby.sees(t)
+	nc := s.connection()
+	ctx, die := context.WithCancel(t.Context())
+	defer die()
+	var beats sync.WaitGroup
+	defer beats.Wait()
+	beat := func() { _ = nc.Publish("sio.$edge.stranger.beat", []byte(`["beat",{"edge":"stranger"}]`)) }
+	beat()
+	beats.Go(func() {
+		for tick := time.Tick(200 * time.Millisecond); ctx.Err() == nil; beat() {
+			select {
+			case <-tick:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	if err := nc.Publish("sio.chat.member.room.lobby", []byte(`["members",{"edge":"stranger","n":1,"joined":[{"id":"stranger.s"}],"left":[]}]`)); err != nil {
+		t.Fatal(err)
+	}
+	ann := s.enter("ann", "/chat")
+	ann.joins()
+	lobby.sees(t, ann.id, "stranger.s")
+	for range 2 { // it is asked again and again
+		ann.Hangup()
+		lobby.sees(t, "stranger.s")
+		ann = s.enter("ann", "/chat")
+		ann.joins()
+		lobby.sees(t, ann.id, "stranger.s")
+	}
+	die()
+	if why := lobby.sees(t, ann.id); why != "transport close" {
+		t.Errorf("the sockets of a dead edge leave because of %q", why)
 	}
 }
 
@@ -194,5 +234,25 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 	}
 	if err := <-ended; !errors.Is(err, backend.Closed) {
 		t.Errorf("a service that closes: %v", err)
+	}
+}
+
+// A service that may not subscribe to what edges publish learns that, and does not wait for members that never come.
+func TestNATSRefusesToFollow(t *testing.T) {
+	t.Parallel()
+	server := natsdtest.Start(t, `authorization { users: [
+		{user: edge, password: edge}
+		{user: svc, password: svc, permissions: {subscribe: {deny: ["sio.chat.member.>"]}}}
+	] }`)
+	url := func(user string) string {
+		return strings.Replace(server.ClientURL(), "nats://", "nats://"+user+":"+user+"@", 1)
+	}
+	s := &stage{t: t, nats: server, Node: edgetest.Start(t, edgetest.Options{NATS: url("edge"), Namespaces: shown}).Ready()}
+	io := s.start(serviceOn(t, connection(t, url("svc"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})), s.Talk, "watch"))
+	for range 2 {
+		err := io.Of("/chat").Follow(t.Context(), "lobby", func(_, _ []backend.Member) { t.Error("it was followed") })
+		if !errors.Is(err, backend.Refused) {
+			t.Errorf("Follow: %v, want %v", err, backend.Refused)
+		}
 	}
 }
