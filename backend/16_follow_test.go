@@ -21,8 +21,10 @@ import (
 
 // showing is a stage whose edge admits clients to /chat and shows who is in its rooms.
 func showing(t *testing.T) *stage {
-	return begin(t, func(o *edgetest.Options) { o.Namespaces = shown })
+	return begin(t, show)
 }
+
+func show(o *edgetest.Options) { o.Namespaces = shown }
 
 var shown = map[string]rule.Namespace{
 	"/chat":   {Connect: rule.ConnectOpen, Rooms: []string{"*"}, UserRoom: "user:", Presence: rule.DefaultPresence("*")},
@@ -108,7 +110,7 @@ func TestFollow(t *testing.T) {
 	quiet := s.enter("quiet", "/silent")
 	late := follow(t, io.Of("/silent"), "lobby")
 	late.sees(t, quiet.id)
-	silent.sees(t) // its configuration shows nobody
+	silent.sees(t) // its configuration shows no members
 
 	second := edgetest.Start(t, edgetest.Options{NATS: s.nats.ClientURL(), Namespaces: shown}).Ready()
 	far := enter(second, "far", "/chat", "")
@@ -153,7 +155,7 @@ func TestFollowAfterLostMessages(t *testing.T) {
 	nc := s.connection()
 	for i, text := range []string{
 		`["members",{"edge":"` + s.ID + `","n":90,"joined":[{"id":"made.up"}],"left":[{"id":"` + ann.id + `","reason":"leave"}]}]`,
-		`["members",{"edge":"` + s.ID + `","n":1,"joined":[],"left":[]}]`, `["members",{}]`, "x", `["members",{"edge":"nobody","n":7,"joined":[{"id":"x"}],"left":[]}]`,
+		`["members",{"edge":"` + s.ID + `","n":1,"joined":[],"left":[]}]`, `["members",{}]`, "x", `["members",{"edge":"unknown","n":7,"joined":[{"id":"x"}],"left":[]}]`,
 	} {
 		if err := nc.Publish("sio.chat.member.room.lobby", []byte(text)); err != nil {
 			t.Fatal(err)
@@ -179,7 +181,7 @@ func TestFollowBesideAnEdgeThatDoesNotAnswer(t *testing.T) {
 	defer die()
 	var beats sync.WaitGroup
 	defer beats.Wait()
-	beat := func() { _ = nc.Publish("sio.$edge.stranger.beat", []byte(`["beat",{"edge":"stranger"}]`)) }
+	beat := func() { _ = nc.Publish("sio.$edge.stranger.beat", []byte(`[{"edge":"stranger"}]`)) }
 	beat()
 	beats.Go(func() {
 		for tick := time.Tick(200 * time.Millisecond); ctx.Err() == nil; beat() {
@@ -255,4 +257,35 @@ func TestNATSRefusesToFollow(t *testing.T) {
 			t.Errorf("Follow: %v, want %v", err, backend.Refused)
 		}
 	}
+}
+
+// A client enters a room. The edges' configuration has presence for it.
+func ExampleNamespace_Follow() {
+	scene := newScene(show)
+	defer scene.end()
+	io := scene.service()
+	scene.start(io)
+	scene.connect("ann", "/chat", "").emit(`["join","lobby"]`)
+	ctx, cancel := context.WithCancel(context.Background())
+	show := func(members map[string]backend.Member) {
+		if len(members) > 0 {
+			fmt.Println(len(members), "is there")
+			cancel() // this example ends
+		}
+	}
+
+	members := map[string]backend.Member{}
+	err := io.Of("/chat").Follow(ctx, "lobby", func(joined, left []backend.Member) {
+		for _, m := range joined {
+			members[m.ID] = m
+		}
+		for _, m := range left {
+			delete(members, m.ID)
+		}
+		show(members)
+	})
+	fmt.Println(err)
+	// Output:
+	// 1 is there
+	// context canceled
 }
