@@ -81,13 +81,15 @@ func (n *Namespace) Follow(ctx context.Context, room string, changed func(joined
 			asking.Go(func() { f.ask(ctx) })
 		}
 		joined, left, isKnown := f.news()
-		if err := s.nc.LastError(); isKnown && !isTold && err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), sub.Subject) {
+		if !isKnown || isTold && len(joined)+len(left) == 0 {
+			continue
+		}
+		err := s.nc.LastError() // the edges have answered, so NATS has, too
+		if !isTold && err != before && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), sub.Subject) {
 			return because(Refused, err, "Follow: NATS does not permit this service to subscribe (docs/subjects.md, Permissions)")
 		}
-		if isKnown && (len(joined)+len(left) > 0 || !isTold) {
-			isTold = true
-			changed(joined, left)
-		}
+		isTold = true
+		changed(joined, left)
 	}
 }
 

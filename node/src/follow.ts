@@ -101,7 +101,8 @@ export class Follower {
     if (instance.state === "starting" || !link.connected) {
       return;
     }
-    this.#subscription ??= link.subscribe(subjects.toRoom(this.#adapter.token, "member", this.#room), (m) => this.#take(m));
+    const subject = subjects.toRoom(this.#adapter.token, "member", this.#room);
+    this.#subscription ??= link.subscribe(subject, (m) => this.#take(m));
     const live = instance.edges.names;
     this.#isDue ||= link.reconnects !== this.#reconnects || live.some((edge) => !this.#live.includes(edge));
     this.#reconnects = link.reconnects;
@@ -143,7 +144,7 @@ export class Follower {
       this.#reasons.set(id, reason);
     }
     for (const { id, user } of joined) {
-      members.set(id, user === undefined ? { id } : { id, user });
+      members.set(id, user ? { id, user } : { id });
     }
   }
 
@@ -159,14 +160,16 @@ export class Follower {
         throw error;
       }
       const [{ edge }, ...sockets] = decode(m);
-      const shown = sockets.map(({ id, user }) => ({ id, user: Buffer.byteLength(user ?? "") <= maxUserBytes ? user : undefined }));
-      answers.set(edge, (answers.get(edge) ?? []).concat(shown));
+      const shown = (user = "") => (Buffer.byteLength(user) <= maxUserBytes ? user : undefined);
+      const members = sockets.map(({ id, user }) => ({ id, user: shown(user) }));
+      answers.set(edge, (answers.get(edge) ?? []).concat(members));
       return isLastPart(m) ? edge : undefined;
     };
     this.#isDue = false;
     this.#later = [];
     try {
-      const silent = await gather(hub.link, hub.outbox, question, { members: edges.names, among: edges, atMost: patience, take });
+      const asked = { members: edges.names, among: edges, atMost: patience, take };
+      const silent = await gather(hub.link, hub.outbox, question, asked);
       silent.forEach((edge) => answers.delete(edge)); // a part of its answer may be missing
       for (const [edge, joined] of answers) {
         const n = this.#lists.get(edge)?.n ?? 0;
@@ -191,7 +194,8 @@ export class Follower {
   /** tell calls changed with what is different from what it was called with. */
   #tell(): void {
     const members = new Map([...this.#lists.values()].flatMap((list) => [...list.members]));
-    const joined = [...members.values()].filter(({ id, user }) => !this.#told.has(id) || this.#told.get(id)!.user !== user);
+    const isNew = ({ id, user }: Member) => !this.#told.has(id) || this.#told.get(id)!.user !== user;
+    const joined = [...members.values()].filter(isNew);
     const left = [...this.#told.values()]
       .filter(({ id }) => !members.has(id))
       .map((member) => ({ ...member, reason: this.#reasons.get(member.id) ?? gone }));
