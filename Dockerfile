@@ -62,11 +62,13 @@ ENTRYPOINT ["/gateway"]
 
 FROM build AS build-embedded
 COPY --from=pages /adminui/pages/ gateway/adminui/pages/
-RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/embedded
+RUN go build -trimpath -ldflags "$LDFLAGS" -o /out/ ./cmd/embedded && mkdir -p /folders/data /folders/tmp
 
 # It serves strangers, so it asks for namespaces: docs/how-to/deploy.md has a line to try it. NATS stays on loopback.
+# Its JetStream writes to /tmp, or to /data if so configured. A volume at /data takes its owner from the image.
 FROM scratch AS embedded
 COPY --from=build-embedded /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build-embedded --chown=65532:65532 /folders/ /
 COPY --from=build-embedded /out/embedded /embedded
 USER 65532:65532
 ENV PARTYLINE_LISTEN=:3000

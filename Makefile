@@ -69,10 +69,10 @@ release: client
 images: client
 	@VERSION='$(VERSION)' sh deploy/release/images.sh
 
-## test-release: what takes too long for `make test`: archives in two builds, the module under another path, upgrades from
-## the version before, the move from embedded to edges, other routers, the Helm chart
-test-release: client
-	PARTYLINE_TEST_RELEASE=1 go test -count=1 -v -timeout 30m -run 'Archives|AnotherPath|MoveToEdges|Upgrade' ./test/release ./test/module ./test/deploy ./test/faults ./cmd/embedded
+## test-release: what takes too long for `make test`: archives in two builds, images on a Docker engine, the module under
+## another path, upgrades from the version before, the move from embedded to edges, other routers, the Helm chart
+test-release: client node
+	PARTYLINE_TEST_RELEASE=1 go test -count=1 -v -timeout 30m -run 'Archives|Image|AnotherPath|MoveToEdges|Upgrade' ./test/release ./test/module ./test/deploy ./test/faults ./cmd/embedded
 	go vet -C test/embed ./... && go test -C test/embed ./...
 	go vet -C test/helm ./... && go test -C test/helm ./...
 

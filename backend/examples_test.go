@@ -13,6 +13,7 @@ import (
 
 	"partyline/backend"
 	"partyline/engine/enginetest"
+	"partyline/internal/edgetest"
 )
 
 // exampleTB gives examples, which have no testing.T, what tests use. It ends the program on an error.
@@ -42,9 +43,9 @@ type scene struct {
 	nc *nats.Conn
 }
 
-func newScene() *scene {
+func newScene(change ...func(*edgetest.Options)) *scene {
 	tb := &exampleTB{}
-	s := begin(tb)
+	s := begin(tb, change...)
 	return &scene{stage: s, tb: tb, nc: s.connection()}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -35,13 +36,13 @@ type servers struct {
 	old     []string // lines of the configuration that go in the last step
 }
 
-// serveBeside starts the servers, with the clusters of the machines.
+// serveBeside starts the servers, in the cluster of the machines.
 func serveBeside(t *testing.T, all []*machine) *servers {
 	t.Helper()
 	t.Setenv("NATS_PASSWORD", "p4ss")
 	t.Setenv("NATS_ADMIN_PASSWORD", "4dmin")
 	s := &servers{files: &machine{files: t.TempDir()}}
-	text, ports := block(t, "conf", 1), stand.FreePorts(t, 6)
+	text, ports := routesTo(block(t, "conf", 1), all), stand.FreePorts(t, 6)
 	for line := range strings.Lines(text) {
 		if strings.Contains(line, "until step 6") {
 			s.old = append(s.old, line)
@@ -49,7 +50,7 @@ func serveBeside(t *testing.T, all []*machine) *servers {
 	}
 	var routes []string
 	for i := range 3 {
-		routes = append(routes, fmt.Sprintf("@10.0.0.%d:6222", i+1), "@"+all[i].route, fmt.Sprintf("@10.0.1.%d:6222", i+1), fmt.Sprint("@127.0.0.1:", ports[3+i]))
+		routes = append(routes, fmt.Sprintf("@10.0.1.%d:6222", i+1), fmt.Sprint("@127.0.0.1:", ports[3+i]))
 	}
 	for i := range 3 {
 		name := fmt.Sprint("nats-", i+1)
@@ -66,6 +67,17 @@ func serveBeside(t *testing.T, all []*machine) *servers {
 		s.running = append(s.running, p)
 	}
 	return s
+}
+
+// routesTo puts the addresses of the machines into a configuration, and removes the routes to machines that are not there.
+func routesTo(text string, all []*machine) string {
+	for i := range 3 {
+		if i < len(all) {
+			text = strings.ReplaceAll(text, fmt.Sprintf("@10.0.0.%d:6222", i+1), "@"+all[i].route)
+		}
+		text = regexp.MustCompile(fmt.Sprintf(`(?m)^.*@10\.0\.0\.%d:6222.*\n`, i+1)).ReplaceAllString(text, "")
+	}
+	return text
 }
 
 // keepStreams moves the streams to the servers.

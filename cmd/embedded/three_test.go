@@ -35,6 +35,7 @@ type machine struct {
 	process            *exec.Cmd
 	clients, nats      string // addresses
 	route, name, files string
+	token              string // of its edge, for the NATS inside
 }
 
 // machines starts the example on loopback: the blocks of the page, with other addresses, and more namespaces.
@@ -45,7 +46,7 @@ func machines(t *testing.T, more string) []*machine {
 	for i, port := range stand.FreePorts(t, 9) {
 		address := fmt.Sprint("127.0.0.1:", port)
 		if i%3 == 0 {
-			all = append(all, &machine{name: []string{"one", "two", "three"}[i/3], files: t.TempDir()})
+			all = append(all, &machine{name: []string{"one", "two", "three"}[i/3], files: t.TempDir(), token: token})
 		}
 		m := all[i/3]
 		*[]*string{&m.clients, &m.nats, &m.route}[i%3] = address
@@ -95,7 +96,7 @@ func (m *machine) start(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), edgetest.Patience)
 	defer cancel()
 	m.process = exec.Command(os.Args[0], "--config", filepath.Join(m.files, "partyline.yaml"), "--admin.listen=127.0.0.1:0")
-	m.process.Env = append(os.Environ(), asMain+"=1", "NATS_TOKEN="+token, "PARTYLINE_NATS_TOKEN="+token, "PARTYLINE_EDGES_SECRET=secret")
+	m.process.Env = append(os.Environ(), asMain+"=1", "NATS_TOKEN="+token, "PARTYLINE_NATS_TOKEN="+m.token, "PARTYLINE_EDGES_SECRET=secret")
 	log, err := m.process.StderrPipe()
 	if err == nil {
 		err = m.process.Start()
@@ -109,6 +110,7 @@ func (m *machine) start(t *testing.T) {
 	for decoder := json.NewDecoder(io.TeeReader(log, &read)); ; {
 		var l line
 		if err := decoder.Decode(&l); err != nil {
+			_, _ = io.Copy(&read, log)
 			t.Fatalf("machine %s does not listen: %s", m.name, read.String())
 		}
 		if l.Msg == "listening" {

@@ -6,6 +6,7 @@ import { Conns } from "./conns";
 import { DataKeeper } from "./data";
 import { EdgeEngine } from "./engine";
 import { OfflineError } from "./errors";
+import type { Follower } from "./follow";
 import { Instance } from "./instance";
 import { Link } from "./link";
 import type { Expectation } from "./link";
@@ -55,6 +56,7 @@ export class Hub {
   readonly admissions = new Admissions(this);
   readonly services = new Services(this);
   readonly acks = new Acks();
+  readonly followers = new Set<Follower>();
   readonly pauses = new Pauses(this);
   readonly instance: Instance;
   /** What is done behind the events that have been dispatched: the ends of sockets, and what comes after them. */

@@ -9,6 +9,7 @@ export type {
   ExtendedError,
   RemoteSocket,
 } from "socket.io";
+export type { Member } from "./follow";
 export type { Grant } from "./grant";
 export { AnswerError, OfflineError } from "./errors";
 export type { Logger } from "./log";

@@ -37,7 +37,7 @@ export class Link {
   #connected = false;
   #reconnects = 0;
   #closed = false;
-  readonly #subscriptions: Subscription[] = [];
+  readonly #subscriptions = new Set<Subscription>();
   nc!: NatsConnection;
   #watched: NatsConnection | undefined;
 
@@ -153,7 +153,8 @@ export class Link {
         }
       },
     });
-    this.#subscriptions.push(subscription);
+    this.#subscriptions.add(subscription);
+    void subscription.closed.then(() => this.#subscriptions.delete(subscription));
     return subscription;
   }
 
@@ -184,7 +185,7 @@ export class Link {
   reopen(): void {
     this.#closed = false;
     this.#early ??= [];
-    this.#subscriptions.length = 0;
+    this.#subscriptions.clear();
   }
 
   async close(): Promise<void> {

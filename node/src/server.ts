@@ -4,6 +4,8 @@ import type { Server as HTTPServer } from "node:http";
 import { Server as SocketServer } from "socket.io";
 import type { DefaultEventsMap } from "socket.io";
 import { EdgeAdapter } from "./adapter";
+import "./follow";
+import type { Member } from "./follow";
 import type { Grant } from "./grant";
 import { Hub } from "./hub";
 import { settings } from "./options";
@@ -149,6 +151,11 @@ export class Server<
     return this.sockets.setGrant(grant);
   }
 
+  /** follow calls changed with the members of a room of the namespace "/", as that of `io.of(name)` does. */
+  follow(room: string, changed: (joined: Member[], left: Member[]) => void): () => void {
+    return this.sockets.follow(room, changed);
+  }
+
   /** close ends all clients' connections; they come back to other instances. It also closes the HTTP server. */
   override async close(done?: (error?: Error) => void): Promise<void> {
     const hub = this.#hub;
@@ -173,6 +180,7 @@ export class Server<
 
   async #end(): Promise<void> {
     this.#ignoreSigterm?.();
+    this.#hub.followers.forEach((follower) => follower.stop());
     Object.values(this.#hub.engine.clients).forEach((conn) => conn.closed("transport close"));
     await this.#hub.link.close();
   }

@@ -1,7 +1,7 @@
 /** The grammar of the subjects (docs/subjects.md) that this package publishes to and receives. */
 
 export type Verb =
-  "emit" | "ask" | "join" | "leave" | "disconnect" | "fetch" | "rooms" | "data" | "grant" | "pause" | "resume";
+  "emit" | "ask" | "join" | "leave" | "disconnect" | "fetch" | "rooms" | "data" | "grant" | "member" | "pause" | "resume";
 
 /** What comes in for this instance: a client's event, or the edge's own words. */
 export interface OwnSubject {

@@ -91,7 +91,7 @@ test("options that are the edge's give an error with its setting", () => {
 
 const program = `
 import { createServer } from "node:http";
-import { Server, type Grant, type Socket, type ServerOptions } from "partyline";
+import { Server, type Grant, type Member, type Socket, type ServerOptions } from "partyline";
 
 interface ClientToServerEvents { hello: (name: string, done: (length: number) => void) => void }
 interface ServerToClientEvents {
@@ -108,6 +108,7 @@ io.on("connection", async (socket: Socket<Chat[0], Chat[1], Chat[2], Chat[3]>) =
   socket.data.user = "ann";
   const grant: Grant = { emit: ["hello"], join: null, expires: new Date() };
   await socket.setGrant(grant);
+  const stop: () => void = io.of("/").follow("room", (joined: Member[]) => console.log(joined[0].user, stop));
   const granted: number = await socket.to("room").setGrant(grant) + await io.setGrant(grant) + await io.of("/").setGrant(grant);
   socket.on("hello", (name, done) => done(name.length));
   socket.emit("news", 1);

@@ -195,6 +195,9 @@ func TestKinds(t *testing.T) {
 func TestLint(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "partyline")
 	for _, f := range loadChart(t).Raw {
+		if strings.HasPrefix(f.Name, "charts/") {
+			continue // it is there once `helm dependency build` has fetched it
+		}
 		text := f.Data
 		if f.Name == "Chart.yaml" {
 			text, _, _ = bytes.Cut(text, []byte("dependencies:"))

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	ours    = "example.org/you/partyline"
+	ours    = "example.net/shop/partyline" // not the path that documents give as an example: the way back would change them
 	version = "v0.1.0"
 )
 
