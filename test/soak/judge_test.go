@@ -53,6 +53,23 @@ func TestLedger(t *testing.T) {
 			l.room("/relay", "r").members = nil
 			all(receive)
 		}, counts{misplaced: 4}},
+		"an ack comes late after a fault": {func(l *ledger, _ func(int)) {
+			hears := l.sessions["hears"]
+			hears.edge.windows = []window{{from: time.Now().Add(-time.Minute)}}
+			hears.calls[1] = &call{at: time.Now()}
+			l.judge(0)
+			if err := (&visit{session: hears, s: &stage{ledger: l}}).acked("1[]"); err != nil {
+				l.wrong("%v", err)
+			}
+		}, counts{acks: 1, lostInFaults: 4}},
+		"a session goes on": {func(l *ledger, receive func(int)) {
+			hears := l.sessions["hears"]
+			hears.namespace, hears.isBroken, hears.end = kept, true, time.Now()
+			hears.in["r"].to = hears.end
+			hears.goOn()
+			receive(0)
+			receive(2)
+		}, counts{deliveries: 2, lost: 2}},
 		"an ack is missing": {func(l *ledger, receive func(int)) {
 			l.sessions["hears"].calls[1] = &call{at: time.Now()}
 			all(receive)

@@ -2,6 +2,7 @@ package soak
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,7 +19,10 @@ type session struct {
 	name      string // constant, unique in the run
 	namespace string // constant
 	edge      *place // constant
+	id, pid   string // of its socket, constant
+	offset    string // of the last event; of the reading goroutine
 	end       time.Time
+	breaks    []time.Time            // its earlier ends, after which it went on
 	isBroken  bool                   // it ended without a farewell
 	in        map[string]*membership // by room
 	sent      map[string]int         // messages, by room
@@ -28,8 +32,9 @@ type session struct {
 
 // call is an event that waits for its ack.
 type call struct {
-	at    time.Time
-	acked func(ack string) // called with the ledger's mu
+	at       time.Time
+	acked    func(ack string) // called with the ledger's mu
+	isJudged bool             // counted as lost in a fault, but its ack may still come
 }
 
 // membership is the stay of a session in a room.
@@ -73,6 +78,7 @@ type ledger struct {
 // counts are the results. What a fault explains is counted apart.
 type counts struct {
 	sessions, messages, deliveries, acks, moves int
+	recovered, forgotten                        int // sessions that broke off in a namespace with recovery
 	lost, lostInFaults                          int
 	doubled, reordered, misplaced               int
 	acksLost, acksLostInFaults, acksDoubled     int
@@ -177,13 +183,15 @@ func (l *ledger) judge(age time.Duration) {
 	}
 	for name, s := range l.sessions {
 		for id, c := range s.calls {
-			if now.Sub(c.at) < age {
+			if c.isJudged || now.Sub(c.at) < age {
 				continue
 			}
-			if delete(s.calls, id); s.excuses(c.at) {
+			if s.excuses(c.at) {
 				l.sum.acksLostInFaults++
+				c.isJudged = true
 				continue
 			}
+			delete(s.calls, id)
 			l.sum.acksLost++
 			l.wrong("%s on %s, which ended at %v, got no ack of event %d, sent at %v", name, s.edge.name, clock(s.end), id, clock(c.at))
 		}
@@ -206,7 +214,7 @@ func (l *ledger) judgeMessage(name string, r *room, sent message, due time.Time)
 		case !m.to.IsZero() && m.to.Sub(sent.at) < slack && (h == nil || h.last < sent.n):
 			// It left, while the message may have been on its way.
 		case due.Before(sent.at):
-		case sent.sender.excuses(sent.at) || m.session.excuses(sent.at):
+		case sent.sender.excuses(sent.at) || m.session.mayMiss(sent.at):
 			l.sum.lostInFaults++
 		default:
 			l.sum.lost++
@@ -224,7 +232,7 @@ func (l *ledger) missing() (n int) {
 		for _, sent := range r.messages {
 			for _, m := range r.members {
 				if !m.from.IsZero() && !m.from.After(sent.at) && m.to.IsZero() && !m.heard[sent.sender].has(sent.n) &&
-					!sent.sender.excuses(sent.at) && !m.session.excuses(sent.at) {
+					!sent.sender.excuses(sent.at) && !m.session.mayMiss(sent.at) {
 					n++
 				}
 			}
@@ -240,10 +248,31 @@ func (l *ledger) missing() (n int) {
 	return n
 }
 
-// excuses reports whether a fault explains that what was sent at a time, by or to the session, is lost. The ledger's
-// mu must be held.
+// excuses reports whether a fault explains that what the session sent at a time is lost. The ledger's mu must be held.
 func (s *session) excuses(at time.Time) bool {
-	return s.isBroken && at.After(s.end.Add(-underWay)) || s.edge.suffers(at)
+	return s.brokeAfter(at) || s.edge.suffers(at) ||
+		slices.ContainsFunc(s.breaks, func(end time.Time) bool { return at.After(end.Add(-underWay)) && at.Before(end) })
+}
+
+// mayMiss reports whether a fault explains that the session does not get what was sent at a time. With recovery, nothing
+// does while it goes on. The ledger's mu must be held.
+func (s *session) mayMiss(at time.Time) bool {
+	return s.brokeAfter(at) || s.namespace != kept && s.edge.suffers(at)
+}
+
+func (s *session) brokeAfter(at time.Time) bool {
+	return s.isBroken && at.After(s.end.Add(-underWay))
+}
+
+// goOn continues a session that broke off, with what it is in. The ledger's mu must be held.
+func (s *session) goOn() {
+	for _, m := range s.in {
+		if m.to.Equal(s.end) {
+			m.to = time.Time{}
+		}
+	}
+	s.breaks = append(s.breaks, s.end)
+	s.end, s.isBroken = time.Time{}, false
 }
 
 func keep[T any](all []T, wanted func(T) bool) []T {

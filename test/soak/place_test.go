@@ -29,7 +29,14 @@ type place struct {
 }
 
 // window is a time in which messages may be lost. to is zero while it lasts.
-type window struct{ from, to time.Time }
+type window struct {
+	from, to time.Time
+	isStall  bool // of the machine
+}
+
+func (w window) covers(from, to time.Time) bool {
+	return !to.Before(w.from) && (w.to.IsZero() || from.Before(w.to))
+}
 
 // suffers reports whether a fault of the edge explains a loss at a time.
 func (p *place) suffers(at time.Time) bool { return p.suffered(at, at) }
@@ -38,19 +45,21 @@ func (p *place) suffers(at time.Time) bool { return p.suffered(at, at) }
 func (p *place) suffered(from, to time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, w := range p.windows {
-		if !to.Before(w.from) && (w.to.IsZero() || from.Before(w.to)) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.windows, func(w window) bool { return w.covers(from, to) })
+}
+
+// stalledIn reports whether the machine stalled between two times.
+func (p *place) stalledIn(from, to time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.windows, func(w window) bool { return w.isStall && w.covers(from, to) })
 }
 
 // stalled notes that the edge, or what it needs, got no processor for some time: a fault of the machine.
 func (p *place) stalled(from, to time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.windows = slices.Insert(p.windows, 0, window{from.Add(-underWay), to.Add(settles)}) // the last may be under way
+	p.windows = slices.Insert(p.windows, 0, window{from: from.Add(-underWay), to: to.Add(settles), isStall: true}) // the last may be under way
 }
 
 // suffer causes a fault that is over when the edge is ready.

@@ -43,16 +43,19 @@ type stage struct {
 	over    chan struct{} // closed when they leave
 	faults  []string      // what happened, of the test's goroutine alone
 	nc      *nats.Conn
+	key     *edgetest.TokenKey // signs tokens for kept
 	pulse   pulse
 }
 
 // begin starts NATS, edges and service.
 func begin(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, ledger: newLedger(), visits: make(map[*visit]bool), quiet: make(chan struct{}), over: make(chan struct{})}
+	s := &stage{t: t, ledger: newLedger(), visits: make(map[*visit]bool), quiet: make(chan struct{}), over: make(chan struct{}), key: edgetest.HMACKey(t)}
+	t.Setenv("PARTYLINE_TOKENS", fmt.Sprintf(`[{"name":"soak","issuer":%q,"audience":%q,"hmac_secret_file":%q,"algorithms":["HS256"]}]`,
+		edgetest.TokenIssuer, edgetest.TokenAudience, s.key.SecretFile()))
 	port := strconv.Itoa(stand.FreePorts(t, 1)[0])
 	url := "nats://127.0.0.1:" + port
-	stand.Start(t, "NATS", "nats-server", "-a", "127.0.0.1", "-p", port).Line("Server is ready")
+	stand.Start(t, "NATS", "nats-server", "-a", "127.0.0.1", "-p", port, "-js", "-sd", t.TempDir()).Line("Server is ready")
 	for i := range 3 {
 		p := &place{name: fmt.Sprint("edge ", i), way: proxytest.Start(t, url)}
 		p.edge = stand.StartEdge(t, p.name, "--nats.url", p.way.URL(), "--config", "testdata/edge.yaml")
@@ -73,7 +76,7 @@ func begin(t *testing.T) *stage {
 
 // serve handles the events of all namespaces.
 func serve(io *backend.Service) {
-	for _, name := range []string{"/relay", "/team"} {
+	for _, name := range []string{"/relay", "/team", kept} {
 		io.Of(name).On("echo", func(n int) int { return n })
 	}
 	ok := map[string]bool{"ok": true}
@@ -94,7 +97,7 @@ func TestSoak(t *testing.T) {
 	w := s.watch()
 	before := w.look()
 	for i := range *size {
-		c := &client{s: s, number: i, namespace: []string{"/relay", "/team", "/owned"}[i%3]}
+		c := &client{s: s, number: i, namespace: namespaces[i%len(namespaces)]}
 		s.running.Go(c.live)
 	}
 	t.Cleanup(func() { // also after a failure
@@ -207,10 +210,10 @@ func (s *stage) report(w *watch, before, after []figures) {
 	defer l.mu.Unlock()
 	sum := l.sum
 	s.t.Logf("SOAK: %v: %+v; the machine stalled %d times", *lasts, sum, s.stalls())
-	if n := sum.lost + sum.doubled + sum.reordered + sum.misplaced + sum.acksLost + sum.acksDoubled + sum.ended + sum.refused; n > 0 {
+	if n := sum.lost + sum.doubled + sum.reordered + sum.misplaced + sum.acksLost + sum.acksDoubled + sum.ended + sum.refused + sum.forgotten; n > 0 {
 		s.t.Errorf("%d times something went wrong that no fault explains", n)
 	}
-	if sum.deliveries == 0 || sum.acks == 0 || len(s.faults) < 3 {
+	if sum.deliveries == 0 || sum.acks == 0 || sum.recovered == 0 || len(s.faults) < 3 {
 		s.t.Errorf("the run has measured nothing: %d faults", len(s.faults))
 	}
 	w.judge(before, after)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,11 +43,15 @@ func (v *visit) connect(polling bool) (err error) {
 		return err
 	}
 	_ = v.conn.SetReadDeadline(time.Now().Add(slack))
-	for _, step := range append(steps, [2]string{"40" + v.namespace + ",", "40" + v.namespace + ","}) {
+	for _, step := range steps {
 		if err := v.exchange(step[0], step[1]); err != nil {
 			_ = v.conn.Close()
 			return err
 		}
+	}
+	if err := v.enterNamespace(); err != nil {
+		_ = v.conn.Close()
+		return err
 	}
 	return v.conn.SetReadDeadline(time.Time{})
 }
@@ -88,7 +94,9 @@ func (v *visit) exchange(packet, prefix string) error {
 // stay talks until it is time to go.
 func (v *visit) stay() {
 	for _, n := range rand.Perm(roomCount)[:roomsEach] {
-		v.join(n)
+		if len(v.breaks) == 0 {
+			v.join(n)
+		}
 	}
 	say, echo, move, end := time.NewTimer(vary(sayEvery)), time.NewTimer(vary(echoEvery)), time.NewTimer(vary(moveEvery)), time.NewTimer(vary(stays))
 	quiet := v.s.quiet
@@ -140,7 +148,7 @@ func (v *visit) say() {
 func (v *visit) ask(event string, acked func(ack string)) {
 	v.send(func() string {
 		v.asked++
-		v.calls[v.asked] = &call{time.Now(), acked}
+		v.calls[v.asked] = &call{at: time.Now(), acked: acked}
 		return fmt.Sprintf(`42%s,%d[%s]`, v.namespace, v.asked, event)
 	})
 }
@@ -221,9 +229,9 @@ func (v *visit) answer(packet string) { v.send(func() string { return packet }) 
 func (v *visit) leave() {
 	for end := time.Now().Add(underWay); time.Now().Before(end); {
 		v.s.ledger.mu.Lock()
-		waits := len(v.calls)
+		waits := slices.ContainsFunc(slices.Collect(maps.Values(v.calls)), func(c *call) bool { return !c.isJudged })
 		v.s.ledger.mu.Unlock()
-		if waits == 0 {
+		if !waits {
 			break
 		}
 		if v.isGone(20 * time.Millisecond) {
@@ -331,9 +339,9 @@ func (v *visit) hear(event string) error {
 	if !strings.HasPrefix(event, `["say",`) {
 		return nil
 	}
-	var name, room, who string
+	var name, room, who, text string
 	var n int
-	if err := json.Unmarshal([]byte(event), &[]any{&name, &room, &who, &n}); err != nil {
+	if err := json.Unmarshal([]byte(event), &[]any{&name, &room, &who, &n, &text, &v.offset}); err != nil {
 		return fmt.Errorf("it received %s: %w", event, err)
 	}
 	v.s.ledger.receive(v.session, room, who, n)
@@ -355,7 +363,9 @@ func (v *visit) acked(ack string) error {
 		l.wrong("%s received an ack for event %d twice, or late: %s", v.name, id, ack)
 		return nil
 	}
-	l.sum.acks++
+	if l.sum.acks++; c.isJudged {
+		l.sum.acksLostInFaults--
+	}
 	if delete(v.calls, id); c.acked != nil {
 		c.acked(ack[bracket:])
 	}

@@ -287,6 +287,7 @@ func (w *watch) store(s *stage, before, after []figures) {
 		{"acks", c.acks}, {"faults", len(s.faults)}, {"times the machine stalled for more than two seconds", s.stalls()},
 		{"lost", c.lost}, {"doubled", c.doubled}, {"reordered", c.reordered}, {"to a room after it was left", c.misplaced},
 		{"acks lost", c.acksLost}, {"acks twice, or after 30 seconds", c.acksDoubled}, {"sessions ended without a fault", c.ended}, {"connects and joins refused without a fault", c.refused},
+		{"sessions that broke off and were recovered", c.recovered}, {"not recovered", c.forgotten},
 		{"deliveries lost in faults", c.lostInFaults}, {"acks lost in faults", c.acksLostInFaults},
 		{"sessions ended by faults", c.endedInFaults}, {"connects and joins refused in faults", c.refusedInFaults},
 	} {
