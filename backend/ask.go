@@ -78,6 +78,9 @@ func (t Target) askOne(ctx context.Context, event string, args []any) (Args, err
 	case err != nil:
 		return Args{}, sendError(err, m, q.nc)
 	}
+	if err := countAnswer(ctx, answer); err != nil {
+		return Args{}, err
+	}
 	return ackArgs(answer)
 }
 
@@ -267,6 +270,9 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 			if size += len(answer.Data); size > q.limits.AnswerBytes {
 				return waiting, failure(TooMany, "the answers have more than %d bytes (Limits.AnswerBytes)", q.limits.AnswerBytes)
 			}
+			if err := countAnswer(ctx, answer); err != nil {
+				return waiting, err
+			}
 			member, err := g.take(answer)
 			if err != nil {
 				return waiting, err
@@ -293,6 +299,23 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 			return append(dead, waiting...), nil
 		}
 	}
+}
+
+// CountAnswers returns a context for questions to sockets and edges: count is called for each answer, with its bytes. If it
+// returns an error, the question ends with that. So a program bounds what all its questions keep together, beside
+// Limits.AnswerBytes for each. count is called while the method that asks runs.
+func CountAnswers(ctx context.Context, count func(bytes int) error) context.Context {
+	return context.WithValue(ctx, counter{}, count)
+}
+
+// counter is the key of a context for what CountAnswers sets.
+type counter struct{}
+
+func countAnswer(ctx context.Context, answer *nats.Msg) error {
+	if count, is := ctx.Value(counter{}).(func(int) error); is {
+		return count(len(answer.Data))
+	}
+	return nil
 }
 
 // answers subscribes an inbox for the answers to one question. stop must be called, also with an error.

@@ -51,7 +51,7 @@ func (s *Scale) joins(d *deployment) error {
 		return err
 	}
 	defer c.clients.stop()
-	ids, leave, err := arrive(d.addresses[0], newcomers)
+	ids, leave, err := arrive(d.addresses[0], "bench", newcomers)
 	defer leave()
 	if err != nil {
 		return err
@@ -140,8 +140,8 @@ func (c *crowd) pass(ids []string, number int) error {
 	return nil
 }
 
-// arrive connects clients that read whatever comes, until leave.
-func arrive(address string, count int) (ids []string, leave func(), err error) {
+// arrive connects clients to a namespace, which read whatever comes, until leave.
+func arrive(address, namespace string, count int) (ids []string, leave func(), err error) {
 	var all []*websocket.Conn
 	leave = func() {
 		for _, ws := range all {
@@ -154,7 +154,7 @@ func arrive(address string, count int) (ids []string, leave func(), err error) {
 			return nil, leave, fmt.Errorf("connect a newcomer: %w", err)
 		}
 		all = append(all, ws)
-		if err := ws.WriteMessage(websocket.TextMessage, []byte("40/bench,")); err != nil {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte("40/"+namespace+",")); err != nil {
 			return nil, leave, fmt.Errorf("connect a newcomer: %w", err)
 		}
 		id := ""
@@ -163,7 +163,7 @@ func arrive(address string, count int) (ids []string, leave func(), err error) {
 			if err != nil {
 				return nil, leave, fmt.Errorf("connect a newcomer: %w", err)
 			}
-			if body, found := strings.CutPrefix(string(packet), "40/bench,"); found {
+			if body, found := strings.CutPrefix(string(packet), "40/"+namespace+","); found {
 				var connected struct{ SID string }
 				if err := json.Unmarshal([]byte(body), &connected); err != nil {
 					return nil, leave, fmt.Errorf("connect a newcomer: %w", err)

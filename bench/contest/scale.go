@@ -24,10 +24,12 @@ const (
 	Joins   = "joins"   // a fan-out, alone and while sockets join its room
 	// Neighbours is a pair of clients, alone and beside a flood in another namespace.
 	Neighbours = "neighbours"
+	// Presence is joins and leaves where rooms show who is in them, and where they do not.
+	Presence = "presence"
 )
 
 // Parts is all parts, in the order in which they are run.
-var Parts = []string{Direct, Same, Spliced, Spread, Many, Cluster, Joins, Neighbours}
+var Parts = []string{Direct, Same, Spliced, Spread, Many, Cluster, Joins, Neighbours, Presence}
 
 // Fact is one number that was measured.
 type Fact struct {
@@ -87,6 +89,8 @@ func (s *Scale) Run(part string) (err error) {
 		err = s.joins(d)
 	case Neighbours:
 		err = s.neighbours(d)
+	case Presence:
+		err = s.presence(d)
 	default:
 		return fmt.Errorf("there is no part %q; there are %s", part, strings.Join(Parts, ", "))
 	}

@@ -35,6 +35,9 @@ const (
 	mostIDBytes    = 255       // of an Idempotency-Key
 	mostUnderWay   = 1000      // requests of one key: hooks and other keys share the service's questions to edges
 	mostBodies     = 256 << 20 // bytes of bodies of all requests under way
+	mostAnswers    = 256 << 20 // bytes of answers to all requests under way, until they are sent
+	mostOfKey      = 128 << 20 // of these, bytes of the answers to one key
+	mostOfRequest  = 64 << 20  // of these, bytes of the answers to one request, which may be a batch
 	bodyTime       = 10 * time.Second
 	batchTime      = time.Minute // to carry out a batch
 )
@@ -62,6 +65,7 @@ type API struct {
 	operations []operation
 	complaints *throttle.Logger
 	bodies     atomic.Int64 // bytes of those under way
+	answers    atomic.Int64 // the same
 	lists      lists
 	commands   []tally.Counter // by operation
 	problems   []tally.Counter // by kind
@@ -141,11 +145,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	key := "?"
-	result, err := a.answer(w, r, &key)
+	q := &request{API: a, holder: &holder{Key: Key{Name: "?"}}}
+	defer q.release() // once the answer is sent, which a client may make slow
+	result, err := q.answer(w, r)
 	if err != nil {
 		p := asProblem(err)
-		a.report(p, key, r.URL.Path)
+		a.report(p, q.Name, r.URL.Path)
 		writeProblem(w, p)
 		return
 	}
@@ -174,48 +179,79 @@ type request struct {
 	ctx     context.Context
 	id      string // the Idempotency-Key; "" for none
 	isBatch bool   // it is a command of a batch
+	kept    int64  // bytes of answers that count
 }
 
-// answer carries out a request. It sets key to the name of the key.
-func (a *API) answer(w http.ResponseWriter, r *http.Request, key *string) (any, error) {
+// keep counts an answer of an edge or a client, which is kept until the request is answered.
+func (q *request) keep(bytes int) error {
+	n := int64(bytes)
+	q.kept += n
+	ofKey, all := q.holder.answers.Add(n), q.API.answers.Add(n)
+	switch {
+	case q.kept > mostOfRequest:
+		return problemOf(busy, "the answers to this request have more than %d bytes", mostOfRequest)
+	case ofKey > mostOfKey:
+		return problemOf(busy, "the answers under way of this key have %d bytes", mostOfKey)
+	case all > mostAnswers:
+		return problemOf(busy, "the answers under way have %d bytes", mostAnswers)
+	}
+	return nil
+}
+
+// forget takes the answers off what counts, but for the first ones.
+func (q *request) forget(kept int64) {
+	q.holder.answers.Add(kept - q.kept)
+	q.API.answers.Add(kept - q.kept)
+	q.kept = kept
+}
+
+// release ends what counts of a request.
+func (q *request) release() {
+	q.forget(0)
+	q.underWay.Add(-1)
+}
+
+// answer carries out a request.
+func (q *request) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	if r.URL.Path == "/openapi.json" {
 		return Document, allowMethod(w, r, http.MethodGet)
 	}
 	name, isOurs := strings.CutPrefix(r.URL.Path, "/v1/")
-	at := slices.IndexFunc(a.operations, func(op operation) bool { return op.name == name })
+	at := slices.IndexFunc(q.operations, func(op operation) bool { return op.name == name })
 	if !isOurs || at < 0 {
 		return nil, problemOf(noOperation, "there is no %.100q; /openapi.json has all operations", r.URL.Path)
 	}
-	op := &a.operations[at]
+	op := &q.operations[at]
 	if err := allowMethod(w, r, op.method); err != nil {
 		return nil, err
 	}
-	h := a.holderOf(r.Header.Get("Authorization"))
+	h := q.holderOf(r.Header.Get("Authorization"))
 	if h == nil {
 		return nil, problemOf(badKey, "send a key of this gateway: Authorization: Bearer <key>")
 	}
-	*key = h.Name
-	if a.o.IsStarted != nil && !a.o.IsStarted() { // a service would handle the namespaces that it is asked for before
+	q.holder = h
+	underWay := h.underWay.Add(1)
+	if q.o.IsStarted != nil && !q.o.IsStarted() { // a service would handle the namespaces that it is asked for before
 		return nil, problemOf(offline, "the gateway has not started yet, or stops")
 	}
-	defer h.underWay.Add(-1)
-	if h.underWay.Add(1) > mostUnderWay {
+	if underWay > mostUnderWay {
 		return nil, problemOf(tooFast, "%d requests of this key are under way", mostUnderWay)
 	}
-	id, err := idempotencyKey(r, name)
-	if err != nil {
+	var err error
+	if q.id, err = idempotencyKey(r, name); err != nil {
 		return nil, err
 	}
-	q, most := &request{API: a, holder: h, ctx: r.Context(), id: id}, mostBytes
 	if err := q.pay(); err != nil {
 		return nil, err
 	}
+	q.ctx = backend.CountAnswers(r.Context(), q.keep)
+	most := mostBytes
 	if name == "batch" { // pays for its other commands when they are read
 		most = mostBatchBytes
 	}
 	input := []byte(r.URL.RawQuery)
 	if op.method == http.MethodPost {
-		b := body{api: a, most: most}
+		b := body{api: q.API, most: most}
 		defer b.release()
 		if err := b.read(w, r); err != nil {
 			return nil, err

@@ -39,8 +39,10 @@ func batch(q *request, body []byte) (any, error) {
 		if q.id != "" {
 			one.id = fmt.Sprintf("%s/%d", q.id, i)
 		}
+		kept := q.kept
 		switch result, err := one.ofBatch(command); {
 		case err != nil:
+			q.forget(kept) // answers that came before the error are not sent
 			p := asProblem(err)
 			q.report(p, q.Name, "batch")
 			outcomes[i] = outcome{Status: p.status, Problem: p.body()}

@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"partyline/internal/edgetest"
 )
@@ -183,4 +185,76 @@ func TestWithoutNATS(t *testing.T) {
 	edgetest.Eventually(t, "NATS is back", func() bool {
 		return s.post("emit", `{"namespace":"/chat","to":{"all":true},"event":["x"]}`).status == 202
 	})
+}
+
+// TestAnswersCountUntilTheyAreSent has a holder of a key ask many, and not read what they answer.
+func TestAnswersCountUntilTheyAreSent(t *testing.T) {
+	s := begin(t)
+	holder := s.now.Load().holders[0]
+	nothing := func() bool {
+		return s.API.answers.Load() == 0 && holder.answers.Load() == 0 && holder.underWay.Load() == 0
+	}
+	const ask, one = `{"namespace":"/chat","to":{"all":true},"event":["all?"],"timeout":60000}`, `{"namespace":"/chat","to":{"room":"none"},"event":["x"]}`
+	const many, each = 8, 800_000 // together more than the buffers of a connection have
+	var clients []*edgetest.Socket
+	for i := range many {
+		clients = append(clients, s.Enter(fmt.Sprint("client ", i), "/chat"))
+	}
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.(*net.TCPConn).SetReadBuffer(4096) // what waits in the kernel does not count
+	_, _ = fmt.Fprintf(c, "POST /v1/ask HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", theKey, len(ask), ask)
+	for _, so := range clients {
+		so.Expect(`42/chat,1["all?"]`)
+		so.Acks("1", `["`+strings.Repeat("x", each)+`"]`)
+	}
+	edgetest.Eventually(t, "all answers count", func() bool { return s.API.answers.Load() >= many*each })
+	edgetest.Eventually(t, "the answer has begun", func() bool {
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		n, _ := c.Read(make([]byte, 1))
+		return n == 1
+	})
+	if holder.answers.Load() < many*each || holder.underWay.Load() != 1 {
+		t.Errorf("an answer that is not read: %d bytes of %d requests count", holder.answers.Load(), holder.underWay.Load())
+	}
+	if got := s.post("ask", one); got.status != 200 {
+		t.Errorf("another ask meanwhile: %d %s", got.status, got.body)
+	}
+	for what, count := range map[string]struct {
+		of   *atomic.Int64
+		most int64
+	}{"all": {&s.API.answers, mostAnswers}, "of this key": {&holder.answers, mostOfKey}} {
+		before := count.of.Load()
+		count.of.Store(count.most - 10)
+		for _, got := range []reply{s.post("ask", one), s.post("join", `{"namespace":"/chat","to":{"socket":"`+clients[0].ID+`"},"rooms":["r"]}`),
+			s.do(http.MethodGet, "/v1/rooms?namespace=/chat&to=all", theKey, ""), s.do(http.MethodGet, "/v1/sockets?namespace=/chat&to=all", theKey, "")} {
+			if s.isProblem(got, busy, "answers under way"); got.header.Get("Retry-After") != "1" {
+				t.Errorf("%s: %v", what, got.header)
+			}
+		}
+		count.of.Store(before)
+	}
+	_ = c.Close()
+	edgetest.Eventually(t, "nothing is under way", nothing)
+
+	// What fails in a batch does not count, and one request, which may be a batch, has a bound of its own.
+	s.API.answers.Store(mostAnswers - 10)
+	got := s.post("batch", `{"commands":[{"verb":"ask",`+one[1:]+`,{"verb":"ask",`+one[1:]+`]}`)
+	if n := strings.Count(got.body, `{"status":503`); got.status != 200 || n != 2 || s.API.answers.Load() != mostAnswers-10 {
+		t.Errorf("%d %s; %d bytes count", got.status, got.body, s.API.answers.Load())
+	}
+	s.API.answers.Store(0)
+	q := &request{API: s.API, holder: holder}
+	if err := q.keep(mostOfRequest); err != nil {
+		t.Error(err)
+	}
+	if err := asProblem(q.keep(1)); err.kind != busy {
+		t.Error(err)
+	}
+	q.forget(0)
+	if !nothing() {
+		t.Error("something is under way")
+	}
 }
