@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"slices"
+
 	"partyline/bus"
 	"partyline/edge/recovery"
 	"partyline/subjects"
@@ -31,6 +33,7 @@ type fanout struct {
 	messages []bus.Message    // none: there is no fanout
 	feed     *recovery.Feed   // that the messages came by; nil: they came by no log
 	seqs     []uint64         // of the messages in the log, if they came by one
+	isLate   bool             // it is one event, behind later ones of the log
 	bytes    int              // of their bodies
 
 	packets []packet             // scratch: those of the messages that can be sent
@@ -77,7 +80,7 @@ func (f *fanout) flush() {
 	f.handOut()
 	if f.feed != nil {
 		f.feed.HandedOut(f.seqs[len(f.seqs)-1], msg.LogTime(f.messages[len(f.messages)-1].Header))
-		f.feed, f.seqs = nil, f.seqs[:0]
+		f.feed, f.isLate, f.seqs = nil, false, f.seqs[:0]
 	}
 	clear(f.messages)
 	clear(f.packets)
@@ -110,6 +113,9 @@ func (f *fanout) handOut() {
 		if p := s.Edge.past; p != nil && f.feed != nil && p.hides(s, &f.subject, first.Header) {
 			continue
 		}
+		if f.isLate && !f.lacks(s, first) {
+			continue
+		}
 		d := s.Edge.conn.dialect
 		if f.frames[d] == nil && !f.failed[d] {
 			f.frames[d] = f.join(d)
@@ -119,6 +125,18 @@ func (f *fanout) handOut() {
 			f.deliver(s, f.frames[d])
 		}
 	}
+}
+
+// lacks reports whether a socket was there when an event was published that comes late, and has not got it otherwise.
+func (f *fanout) lacks(s *socket, m *bus.Message) bool {
+	rooms := m.Header[msg.HeaderRooms]
+	if f.subject.Target == subjects.TargetRoom {
+		rooms = []string{f.subject.Room}
+	}
+	if f.subject.Target == subjects.TargetSocket || slices.Contains(rooms, s.ID) {
+		rooms = nil
+	}
+	return s.Edge.ticket == nil || s.Edge.ticket.Lacks(f.seqs[0], rooms)
 }
 
 // receivers is the sockets that the fanout is for, and one of them that is left out: nil for none. If there are none
@@ -152,7 +170,7 @@ func (f *fanout) pack(to *socket) {
 		if k := to.Edge.ticket; k != nil {
 			var seq uint64
 			if f.feed != nil {
-				seq = f.seqs[i]
+				seq = max(f.seqs[i], f.feed.Position()) // the client's offset never goes back
 			}
 			text = f.logged.stamp(text, m.Header, seq, k.Feed())
 		}

@@ -56,6 +56,9 @@ func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, count
 	case m.NoResponders(), subjects.IsCopy(e.prefix, sub, m.Subscription), !subjects.IsForEveryEdge(sub.Verb):
 		return false, true
 	}
+	if sub.Target == subjects.TargetSocket && e.fanout.targets.Find(sub.Socket) == nil { // nor may it wait until the socket is here: others answer now
+		return false, true
+	}
 	later, about := *m, *sub
 	command := func() {
 		e.fanout.flush()
@@ -101,10 +104,12 @@ func (e *Edge) takeLogged(m *bus.Message, sub *subjects.Subject, feed *recovery.
 
 // handOut adds an event of the log to the fanout.
 func (e *Edge) handOut(m *bus.Message, sub *subjects.Subject, seq uint64, feed *recovery.Feed) {
-	if !e.fanout.continues(m) {
+	isLate := feed.IsLate(seq)
+	if isLate || e.fanout.isLate || !e.fanout.continues(m) {
 		e.fanout.flush()
 	}
 	e.fanout.add(m, sub, seq, feed)
+	e.fanout.isLate = isLate
 }
 
 // stamp appends to an event what a client must show of it to come back: the offset. Without a sequence of its own, or

@@ -160,10 +160,13 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	if err != nil {
 		return nil, explain(ctx, js, want, err)
 	}
-	if made {
-		return stream.CachedInfo(), nil
-	}
 	have := stream.CachedInfo()
+	if c := have.Cluster; c != nil && c.Leader == "" { // then each replica answers, also one that lags
+		return nil, fmt.Errorf("%w about stream %s: it has no leader now", ErrAway, want.Name)
+	}
+	if made {
+		return have, nil
+	}
 	if faults := differences(&have.Config, &want); len(faults) > 0 {
 		return nil, fmt.Errorf("stream %s has settings with which it cannot serve: %s. Correct them with `nats stream edit`, "+
 			"or delete the stream: edges make it again", want.Name, strings.Join(faults, "; "))

@@ -48,7 +48,7 @@ func (t *Table) Claim(wait time.Duration, pid, offset, name, token string, lasts
 		r := &c.Record
 		k := &Ticket{
 			ID: r.SID, PID: pid, Recovered: true, identity: identity{claim: c.claim, namespace: name, lasts: lasts},
-			places: places{r.Start, maps.Clone(r.Rooms), slices.Clone(r.Past), r.Renewed}, saving: saving{seq: c.Seq},
+			places: recovery.Places{Start: r.Start, Rooms: maps.Clone(r.Rooms), Past: slices.Clone(r.Past), Renewed: r.Renewed}, saving: saving{seq: c.Seq},
 			given: &State{User: r.User, Data: r.Data, Grant: r.Grant, Group: r.Group, Owner: r.Owner, Assignment: r.Assignment, Rev: r.Rev},
 		}
 		k.Waits.Store(true)

@@ -47,6 +47,7 @@ type marking struct {
 
 // gap is how a feed reads what it has missed.
 type gap struct {
+	recent   eventlog.Recent   // what came
 	held     []*eventlog.Entry // what comes meanwhile
 	bytes    int               // of held
 	attempts uint64            // counts the times that something was lost: an earlier reading counts no more
@@ -118,11 +119,14 @@ func (f *Feed) Position() uint64 { return f.position.Load() }
 
 // HandedOut notes that all up to an event has been handed out. stored is when NATS stored it, or "" for a mark.
 func (f *Feed) HandedOut(seq uint64, stored string) {
-	f.stored = cmp.Or(stored, f.stored)
 	if f.position.Load() < seq {
+		f.stored = cmp.Or(stored, f.stored)
 		f.position.Store(seq)
 	}
 }
+
+// IsLate reports whether an event comes behind later ones.
+func (f *Feed) IsLate(seq uint64) bool { return seq < f.taken.Load() }
 
 // Take reports whether an event is to be handed out now. If not, it came before or waits, and then entry is called for
 // a copy to keep.
@@ -147,7 +151,8 @@ func (f *Feed) take(seq uint64) {
 	if f.taken.Load() == 0 {
 		f.first.Store(seq)
 	}
-	f.taken.Store(seq)
+	f.taken.Store(max(f.taken.Load(), seq))
+	f.recent.Add(seq)
 }
 
 // check finds out whether something was lost since the last look.
@@ -184,6 +189,7 @@ func (f *Feed) restart(isFirst bool) {
 	f.taken.Store(0)
 	f.first.Store(0)
 	f.position.Store(0)
+	f.recent = eventlog.Recent{}
 	f.mark(time.Now())
 }
 
@@ -275,7 +281,7 @@ func (f *Feed) Returned(n, seq uint64) {
 	}
 }
 
-// heal reads what was missed, up to a mark.
+// heal reads what was missed, up to a mark: also before events that came. See eventlog.Recent.
 func (f *Feed) heal(to uint64) {
 	f.state, f.sent = catching, time.Now()
 	attempt, table := f.attempts, f.table
@@ -283,8 +289,8 @@ func (f *Feed) heal(to uint64) {
 	flush := func() {
 		table.set.Wire.Exclusive(func() {
 			for _, e := range page {
-				if f.attempts == attempt && e.Seq > f.taken.Load() {
-					if f.taken.Store(e.Seq); e.Time.After(f.earlier) {
+				if f.attempts == attempt && (e.Seq > f.taken.Load() || f.recent.Lacks(e.Seq)) {
+					if f.take(e.Seq); e.Time.After(f.earlier) {
 						table.set.Wire.HandOut(e)
 					}
 				}
@@ -293,7 +299,7 @@ func (f *Feed) heal(to uint64) {
 		page = page[:0]
 	}
 	table.set.Store.Read(eventlog.Scan{
-		From: f.position.Load(), To: to, For: &eventlog.Receiver{Namespace: f.namespace},
+		From: min(f.position.Load(), f.recent.From()), To: to, For: &eventlog.Receiver{Namespace: f.namespace},
 		Each: func(e *eventlog.Entry) {
 			if page = append(page, e); len(page) == pageSize {
 				flush()
@@ -326,7 +332,7 @@ func (f *Feed) caughtUp(to uint64, err error) {
 	default:
 		f.table.stats.healed.Inc()
 	}
-	f.taken.Store(max(f.taken.Load(), to))
+	f.take(to)
 	f.HandedOut(to, "")
 	if time.Since(f.sent) >= markTimeout { // the log may have been silent meanwhile: see isSilent
 		f.lose()
@@ -336,7 +342,7 @@ func (f *Feed) caughtUp(to uint64, err error) {
 	f.state, f.held, f.bytes = whole, nil, 0
 	for _, e := range held {
 		if e.Seq > f.taken.Load() {
-			f.taken.Store(e.Seq)
+			f.take(e.Seq)
 			f.table.set.Wire.HandOut(e)
 		}
 	}

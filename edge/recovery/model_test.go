@@ -48,7 +48,8 @@ type modelEdge struct {
 
 	wentBack atomic.Bool
 	slow     time.Duration // how long the log takes to read; static while it is read
-	handed   int           // guarded by reader: events that waited while the log was read
+	handed   []uint64      // guarded by reader: events that waited while the log was read, or are from it
+	log      []uint64      // what it has; static while it is read
 
 	// guarded by world.mu
 	live   map[string]*Ticket // by id of the socket
@@ -75,14 +76,25 @@ func (w *world) start(id string) *modelEdge {
 func (e *modelEdge) Epoch() string                                                  { return "abcde" }
 func (e *modelEdge) Doubt()                                                         {}
 func (e *modelEdge) WentBack()                                                      { e.wentBack.Store(true) }
-func (e *modelEdge) Read(s eventlog.Scan)                                           { go func() { time.Sleep(e.slow); s.Done(s.From+1, nil) }() }
 func (e *modelEdge) Beat(edge string)                                               { e.mu.Lock(); e.beats[edge] = time.Now(); e.mu.Unlock() }
 func (e *modelEdge) Mark(ns string, n uint64)                                       { e.marked.Store(n) }
-func (e *modelEdge) HandOut(*eventlog.Entry)                                        { e.handed++ }
+func (e *modelEdge) HandOut(l *eventlog.Entry)                                      { e.handed = append(e.handed, l.Seq) }
 func (e *modelEdge) Losses() uint64                                                 { return 1 }
 func (e *modelEdge) Describe(k *Ticket) State                                       { return State{User: k.ID} }
 func (e *modelEdge) Exclusive(fn func())                                            { e.reader.Lock(); defer e.reader.Unlock(); fn() }
 func (e *modelEdge) Last(context.Context, eventlog.Last) ([]*eventlog.Entry, error) { return nil, nil }
+
+func (e *modelEdge) Read(s eventlog.Scan) {
+	go func() {
+		time.Sleep(e.slow)
+		for _, seq := range e.log {
+			if seq > s.From && seq <= s.To {
+				s.Each(&eventlog.Entry{Seq: seq, Time: time.Now()})
+			}
+		}
+		s.Done(s.From+1, nil)
+	}()
+}
 
 func (e *modelEdge) LastBeat(_ context.Context, edge string) (time.Time, error) {
 	e.mu.Lock()

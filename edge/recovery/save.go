@@ -1,7 +1,6 @@
 package recovery
 
 import (
-	"cmp"
 	"errors"
 	"maps"
 	"sync"
@@ -100,16 +99,13 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	// What was not known when the socket entered: that was before the first event here. In a record that was taken over,
 	// 0 is the beginning of the log.
 	if first := k.feed.first.Load(); first > 0 && !k.Recovered {
-		k.start = cmp.Or(k.start, first-1)
-		for room, since := range k.rooms {
-			k.rooms[room] = cmp.Or(since, first-1)
-		}
+		k.places.Since(first - 1)
 	}
 	if k.given != nil { // it has left, and may have lost its owner while it was described
 		state = k.given
 	}
 	r := recovery.Record{
-		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.start, Renewed: k.renewed, Rooms: k.rooms, Past: k.past,
+		SID: k.ID, Namespace: k.namespace, Epoch: k.table.set.Store.Epoch(), Start: k.places.Start, Renewed: k.places.Renewed, Rooms: k.places.Rooms, Past: k.places.Past,
 		Given: recovery.Given{User: state.User, Data: state.Data, Grant: state.Grant}, Group: state.Group, Owner: state.Owner, Assignment: state.Assignment, Rev: state.Rev,
 	}
 	switch k.state {
@@ -122,7 +118,7 @@ func (k *Ticket) record() (w eventlog.Write, changes uint64, is bool) {
 	}
 	if k.state == yielded {
 		k.latest = r
-		k.latest.Rooms = maps.Clone(k.rooms)
+		k.latest.Rooms = maps.Clone(k.places.Rooms)
 	}
 	w.Key, w.Holder, w.Claim, w.Body, w.Expected = k.hash, k.table.set.Edge, k.claim, r.JSON(), k.seq
 	return w, k.changes, true

@@ -16,6 +16,9 @@ func (k *Ticket) CatchUp(c *Claimed, take func(*eventlog.Entry) bool, done func(
 	t.set.Wire.Exclusive(func() {
 		k.feed.AfterMark(func(seq uint64) {
 			k.Deaf.Store(false)
+			k.mu.Lock()
+			k.places.Read = seq
+			k.mu.Unlock()
 			if c.From > seq {
 				end(eventlog.ErrHole)
 				return

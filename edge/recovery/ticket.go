@@ -2,7 +2,6 @@ package recovery
 
 import (
 	"crypto/rand"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,13 +24,13 @@ type Ticket struct {
 	Waits, Deaf atomic.Bool
 
 	mu     sync.Mutex
-	client any         // guarded by mu: the edge's socket; nil: there is none yet
-	given  *State      // guarded by mu: what services had given to it when it was taken over, or when it left; nil: the socket has it
-	state  ticketState // guarded by mu
-	leftAt time.Time   // guarded by mu
-	reason string      // guarded by mu
-	places             // guarded by mu
-	saving             // guarded by mu
+	client any             // guarded by mu: the edge's socket; nil: there is none yet
+	given  *State          // guarded by mu: what services had given to it when it was taken over, or when it left; nil: the socket has it
+	state  ticketState     // guarded by mu
+	leftAt time.Time       // guarded by mu
+	reason string          // guarded by mu
+	places recovery.Places // guarded by mu: rooms are named as in subjects
+	saving                 // guarded by mu
 }
 
 // identity is whose ticket it is. It is static.
@@ -40,15 +39,6 @@ type identity struct {
 	claim     string        // tells its writes from those of others
 	namespace string        // its name
 	lasts     time.Duration // how long the client may be away
-}
-
-// places is where a socket is, and since when. Numbers are positions in the log.
-type places struct {
-	start uint64            // when it entered
-	rooms map[string]uint64 // by name as in subjects: when it entered each
-	past  []recovery.Span   // rooms that it has left
-
-	renewed bool // the log was made again since it entered
 }
 
 // saving is how far the record of a socket is.
@@ -76,9 +66,6 @@ const (
 // settleTimeout is how long a CONNECT waits for the log.
 const settleTimeout = 3 * time.Second
 
-// maxPast bounds the rooms of a socket that are remembered after it has left them.
-const maxPast = 100
-
 // Issue makes the ticket of a new socket in a namespace, with its name and token.
 func (t *Table) Issue(id, name, token string, lasts time.Duration, client any) *Ticket {
 	pid := recovery.NewPID(t.set.Edge)
@@ -87,9 +74,8 @@ func (t *Table) Issue(id, name, token string, lasts time.Duration, client any) *
 
 // keep adds a ticket.
 func (t *Table) keep(k *Ticket, token string) *Ticket {
-	if k.table, k.hash = t, recovery.Hash(k.PID); k.rooms == nil {
-		k.rooms = make(map[string]uint64)
-	}
+	k.table, k.hash = t, recovery.Hash(k.PID)
+	k.places.Enter(nil, 0) // makes it ready
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k.feed = t.use(token)
@@ -124,45 +110,32 @@ func (k *Ticket) Feed() *Feed { return k.feed }
 func (k *Ticket) Enter(rooms []string, position uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.given = nil; k.start == 0 && !k.Recovered {
-		k.start = position
+	if k.given = nil; k.places.Start == 0 && !k.Recovered {
+		k.places.Start = position
 	}
-	k.enter(rooms, position)
-}
-
-// enter notes rooms. mu must be held.
-func (k *Ticket) enter(rooms []string, position uint64) {
-	for _, room := range rooms {
-		if _, in := k.rooms[room]; !in {
-			k.rooms[room] = position
-			k.changes++
-		}
-	}
+	k.changes += k.places.Enter(rooms, position)
 }
 
 // Stays lists in which rooms the socket is and was: To is 0 where it is still.
 func (k *Ticket) Stays() []recovery.Span {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	stays := slices.Clone(k.past)
-	for room, since := range k.rooms {
-		stays = append(stays, recovery.Span{Room: room, From: since})
-	}
-	return stays
+	return k.places.Stays()
+}
+
+// Lacks is recovery.Places.Lacks.
+func (k *Ticket) Lacks(seq uint64, rooms []string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.places.Lacks(seq, rooms)
 }
 
 // Changed has the record written again, because the rooms or data have changed.
 func (k *Ticket) Changed(rooms []string) {
 	position, taken := k.feed.Position(), k.feed.taken.Load()
 	k.mu.Lock()
-	for room, since := range k.rooms {
-		if !slices.Contains(rooms, room) {
-			delete(k.rooms, room)
-			k.past = append(k.past, recovery.Span{Room: room, From: since, To: taken})
-		}
-	}
-	k.past = k.past[max(0, len(k.past)-maxPast):]
-	k.enter(rooms, position)
+	k.places.LeaveOthers(rooms, taken)
+	k.changes += k.places.Enter(rooms, position)
 	k.mu.Unlock()
 	k.save()
 }
@@ -175,10 +148,7 @@ func (k *Ticket) restart(isFirst bool) {
 	if k.changes++; isFirst {
 		return
 	}
-	k.start, k.past, k.renewed = 0, nil, true
-	for room := range k.rooms {
-		k.rooms[room] = 0
-	}
+	k.places.Renew()
 }
 
 // Left notes that the connection is gone. With recoverable the client may come back; else the socket has ended for

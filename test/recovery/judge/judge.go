@@ -40,6 +40,7 @@ type Log struct {
 	Entries []Entry  // sorted by position
 
 	byPos    map[Pos]int     // built by the first use
+	byID     map[string]int  // the same
 	volatile map[string]bool // of all that was read, by ID; the same
 	ends     []uint64        // the last known sequence, by era; the same
 }
@@ -85,6 +86,7 @@ type Verdict struct {
 	Foreign   int // events that were for others, or are in no log
 	Offsets   int // events with an offset that is not theirs
 	Strays    int // events that the former holder of a session sent after the session was recovered elsewhere
+	Late      int // events behind later ones, with the position of those: as it must be if the log has got another leader
 
 	Examples []string // the first of each kind for each session
 }
@@ -95,8 +97,8 @@ func (v *Verdict) OK() bool {
 }
 
 func (v *Verdict) String() string {
-	return fmt.Sprintf("%d of %d events: %d lost, %d doubled, %d reordered, %d foreign, %d wrong offsets, %d strays",
-		v.Received, v.Expected, v.Lost, v.Doubled, v.Reordered, v.Foreign, v.Offsets, v.Strays)
+	return fmt.Sprintf("%d of %d events: %d lost, %d doubled, %d reordered, %d foreign, %d wrong offsets, %d strays, %d late",
+		v.Received, v.Expected, v.Lost, v.Doubled, v.Reordered, v.Foreign, v.Offsets, v.Strays, v.Late)
 }
 
 // Add adds another verdict.
@@ -109,6 +111,7 @@ func (v *Verdict) Add(o *Verdict) {
 	v.Foreign += o.Foreign
 	v.Offsets += o.Offsets
 	v.Strays += o.Strays
+	v.Late += o.Late
 	v.Examples = append(v.Examples, o.Examples...)
 }
 
@@ -123,11 +126,11 @@ func (l *Log) index() {
 	if l.byPos != nil {
 		return
 	}
-	l.byPos, l.volatile = make(map[Pos]int, len(l.Entries)), make(map[string]bool)
+	l.byPos, l.byID, l.volatile = make(map[Pos]int, len(l.Entries)), make(map[string]int, len(l.Entries)), make(map[string]bool)
 	l.ends = make([]uint64, len(l.Epochs))
 	for i, e := range l.Entries {
 		l.ends[e.Era] = e.Seq
-		l.byPos[e.Pos] = i
+		l.byPos[e.Pos], l.byID[e.ID] = i, i
 		l.volatile[e.ID] = e.Volatile
 	}
 }
@@ -198,6 +201,10 @@ func (j *judging) received(i int, g Got) {
 		return
 	}
 	at, known := j.at(pos)
+	if i, ok := j.byID[g.ID]; ok && pos.after(j.Entries[i].Pos) && !j.newest.after(pos) && (pos.Seq <= j.ends[pos.Era] || j.isUnread(pos)) {
+		j.v.Late++
+		at, known = i, true
+	}
 	switch {
 	case !known && !j.isUnread(pos):
 		j.wrong(&j.v.Foreign, "unknown", "event %d, %s, at %v is not in the log", i, g.ID, pos)
@@ -208,7 +215,7 @@ func (j *judging) received(i int, g Got) {
 	case known && j.seen[at]:
 		j.wrong(&j.v.Doubled, "doubled", "event %d, %s, at %v", i, g.ID, pos)
 		return
-	case !pos.after(j.newest):
+	case !pos.after(j.newest) && (!known || j.Entries[at].Pos == pos):
 		j.wrong(&j.v.Reordered, "reordered", "event %d, %s, at %v came after %v", i, g.ID, pos, j.newest)
 	}
 	j.newest = later(j.newest, pos)

@@ -72,7 +72,7 @@ func TestJudge(t *testing.T) {
 func summary(v *Verdict) string {
 	var all []string
 	for _, part := range strings.Split(strings.SplitN(v.String(), ": ", 2)[1], ", ") {
-		if !strings.HasPrefix(part, "0 ") {
+		if !strings.HasPrefix(part, "0 ") && !strings.HasSuffix(part, " late") {
 			all = append(all, part)
 		}
 	}
@@ -83,7 +83,7 @@ func summary(v *Verdict) string {
 }
 
 func TestOffsets(t *testing.T) {
-	for _, offset := range []string{"", "x", "old00", "old00:", "old00:01", "old00:-1", "old00: 1", "old00:Z", "none0:1", "old00:2", "old00:1 "} {
+	for _, offset := range []string{"", "x", "old00", "old00:", "old00:01", "old00:-1", "old00: 1", "old00:Z", "none0:1", "old00:1 "} {
 		s := ann("1 2 4 6 8 11 13")
 		s.Got[0].Offset = offset
 		l := made()
@@ -111,6 +111,26 @@ func TestPositions(t *testing.T) {
 		if v := made().Judge(s); summary(v) != want {
 			t.Errorf("position %s: %q, want %q", seq, summary(v), want)
 		}
+	}
+}
+
+// An event that comes behind later ones has the position of those, once.
+func TestLate(t *testing.T) {
+	for offset, want := range map[string]string{"old00:6": "1 late", "old00:7": "1 late", "old00:2": "1 reordered", "": "1 wrong offsets"} {
+		s := ann("1 4 6 2 8 11 13")
+		s.Got[3].Offset = offset
+		v := made().Judge(s)
+		if v.Offsets > 0 { // then it is taken for no event of the log
+			v.Lost--
+		}
+		if got := strings.TrimPrefix(summary(v)+fmt.Sprintf(", %d late", v.Late), ", "); got != want && got != want+", 0 late" {
+			t.Errorf("%q: %s, want %s", offset, got, want)
+		}
+	}
+	s := ann("1 2 4 6 2 8 11 13")
+	s.Got[4].Offset = "old00:6"
+	if v := made().Judge(s); summary(v) != "1 doubled" {
+		t.Error(v)
 	}
 }
 
@@ -209,9 +229,9 @@ func TestStrays(t *testing.T) {
 func TestAdd(t *testing.T) {
 	var sum Verdict
 	for range 2 {
-		sum.Add(&Verdict{1, 2, 3, 4, 5, 6, 7, 8, []string{"x"}})
+		sum.Add(&Verdict{1, 2, 3, 4, 5, 6, 7, 8, 9, []string{"x"}})
 	}
-	if want := fmt.Sprint(Verdict{2, 4, 6, 8, 10, 12, 14, 16, []string{"x", "x"}}); fmt.Sprint(sum) != want {
+	if want := fmt.Sprint(Verdict{2, 4, 6, 8, 10, 12, 14, 16, 18, []string{"x", "x"}}); fmt.Sprint(sum) != want {
 		t.Errorf("%v, want %s", sum, want)
 	}
 }

@@ -1,0 +1,64 @@
+package eventlog
+
+import (
+	"slices"
+	"time"
+)
+
+// What a Recent remembers. A new leader may say that it leads so long after it began to repeat.
+const (
+	maxRecent  = 4096
+	keepRecent = 4 * time.Second
+)
+
+// Recent is which messages of a log came lately to somebody who hears it repeated. Only the leader of a log repeats.
+// When another replica takes the lead, it repeats the end of what the leader before has stored, but not all of it, and
+// says afterwards that it leads (nats-server, processJetStreamMsg): so what is missing may lie before what came. It is
+// owned by one goroutine. The zero value is ready.
+type Recent struct {
+	from uint64   // up to here nothing is remembered
+	seqs []uint64 // ascending
+
+	aged  time.Time
+	older uint64 // where the log was then
+}
+
+// Add notes a message.
+func (r *Recent) Add(seq uint64) {
+	switch {
+	case r.from == 0 && len(r.seqs) == 0:
+		r.from = seq - 1
+	case len(r.seqs) == maxRecent:
+		r.Forget(r.seqs[maxRecent/2])
+	}
+	if i, has := slices.BinarySearch(r.seqs, seq); !has {
+		r.seqs = slices.Insert(r.seqs, i, seq)
+	}
+}
+
+// Lacks reports whether a message did not come. It is false also for one that is too old.
+func (r *Recent) Lacks(seq uint64) bool {
+	_, has := slices.BinarySearch(r.seqs, seq)
+	return !has && seq > r.from
+}
+
+// From is the sequence behind which it knows what came.
+func (r *Recent) From() uint64 { return r.from }
+
+// Forget forgets what came up to a sequence.
+func (r *Recent) Forget(seq uint64) {
+	i, has := slices.BinarySearch(r.seqs, seq)
+	if has {
+		i++
+	}
+	r.seqs = slices.Delete(r.seqs, 0, i)
+	r.from = max(r.from, seq)
+}
+
+// Age forgets what is older than some seconds. Call it from time to time, with where the log is.
+func (r *Recent) Age(now time.Time, seq uint64) {
+	if now.Sub(r.aged) >= keepRecent {
+		r.Forget(r.older)
+		r.aged, r.older = now, seq
+	}
+}
