@@ -88,7 +88,7 @@ var layers = map[string][]string{
 	"gateway/hook":              {"backend", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
 	"gateway":                   {"backend", "gateway/adminui", "gateway/api", "gateway/hook", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
 	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
-	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/api", "gateway/hook", "internal/natsconn", "internal/redact", "internal/tally", "internal/throttle"},
+	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/api", "gateway/hook", "internal/listen", "internal/natsconn", "internal/redact", "internal/tally", "internal/throttle"},
 	"cmd/gateway":               {"cmd/internal/gateways"},
 	"cmd/internal/node":         {"admin", "cmd/internal/program", "cmd/internal/tokens", "config", "engine", "internal/front", "internal/tally", "internal/throttle"},
 	"cmd/edge":                  {"cmd/internal/node", "config"},

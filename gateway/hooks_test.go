@@ -104,6 +104,18 @@ func TestHookAnswersToEvents(t *testing.T) {
 		"emit-second": {func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true},"event":["m"]},{"to":{"all":true},"event":["`+strings.Repeat("x", 600)+`"]}]}`)
 		}, unusable, "bad answer"},
+		"emit-placeholder": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true},"event":["m",{"_placeholder":true,"num":0}]}]}`)
+		}, unusable, "bad answer"},
+		"emit-surrogate": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true},"event":["\ud800"]}]}`)
+		}, unusable, "bad answer"},
+		"emit-many": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[`+strings.Repeat(`{"to":{"all":true},"event":["m"]},`, 1000)+`{"to":{"all":true},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"emit-many-rooms": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"rooms":["a"`+strings.Repeat(`,"`+strings.Repeat("%", 500)+`"`, 1000)+`]},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
 		"huge": {func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 200, `{"ack":["`+strings.Repeat("x", 1<<20)+`"]}`)
 		}, unusable, "bad answer"},

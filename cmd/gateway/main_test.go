@@ -2,14 +2,18 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,11 +49,17 @@ type gateway struct {
 // run starts the program with a configuration, and waits until it listens.
 func run(t *testing.T, config string) *gateway {
 	t.Helper()
+	return runAs(t, config, os.Args[0])
+}
+
+// runAs is run with a command that runs the program.
+func runAs(t *testing.T, config string, command ...string) *gateway {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{Cmd: exec.Command(os.Args[0], "--config", file)}
+	g := &gateway{Cmd: exec.Command(command[0], append(command[1:], "--config", file)...)}
 	g.Env = append(os.Environ(), asMain+"=1")
 	log, err := g.StderrPipe()
 	if err == nil {
@@ -121,6 +131,67 @@ hooks:
 	}
 	if err := g.Wait(); err != nil {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// Connections that send nothing take no descriptor that a hook or the next request to the API needs.
+func TestConnectionsLeaveDescriptors(t *testing.T) {
+	server := natsdtest.Start(t)
+	edge := edgetest.Start(t, edgetest.Options{NATS: server.ClientURL(), Namespaces: map[string]rule.Namespace{
+		"/chat": {Connect: rule.ConnectService, ConnectTimeout: 20 * time.Second},
+	}}).Ready()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{}`)
+	}))
+	defer app.Close()
+	secrets := filepath.Join(t.TempDir(), "secrets")
+	if err := os.WriteFile(secrets, []byte("whsec_"+strings.Repeat("QUJD", 11)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := runAs(t, `
+nats: {url: "`+server.ClientURL()+`"}
+admin: {listen: "127.0.0.1:0"}
+gateway: {listen: "127.0.0.1:0"}
+api: {keys: [{name: a, hash: "sha256:`+strings.Repeat("0", 64)+`", namespaces: ["/chat"], verbs: [emit], rooms: ["*"]}]}
+hooks:
+  - {namespaces: [/chat], events: [connect], url: "`+app.URL+`", secrets_file: "`+secrets+`"}
+`, "sh", "-c", `ulimit -n 128; exec "$0" "$@"`, os.Args[0])
+	edgetest.Eventually(t, "the gateway is ready", func() bool { return g.status("/readyz") == 200 })
+	ctx, stop := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	defer stop()
+	var dialled atomic.Int64
+	for range 200 { // each comes back when it is closed
+		flood.Go(func() {
+			for tick := time.Tick(50 * time.Millisecond); ctx.Err() == nil; <-tick {
+				c, err := net.Dial("tcp", g.address)
+				if err != nil {
+					continue
+				}
+				dialled.Add(1)
+				end := context.AfterFunc(ctx, func() { _ = c.Close() })
+				_, _ = c.Read(make([]byte, 1))
+				end()
+				_ = c.Close()
+			}
+		})
+	}
+	edgetest.Eventually(t, "all are there", func() bool { return dialled.Load() >= 200 })
+	began := time.Now()
+	edge.Enter("ann", "/chat")
+	edgetest.Eventually(t, "the API answers", func() bool {
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+		response, err := client.Post("http://"+g.address+"/v1/emit", "application/json", nil)
+		if err != nil {
+			return false // this connection was closed for a newer one
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == 401
+	})
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("it took %s, as long as until the others are closed for sending nothing", took)
 	}
 }
 

@@ -88,6 +88,12 @@ func (a *answer) grant(so *backend.Socket) error {
 	return so.SetData(so.Context(), g.Data)
 }
 
+// Bounds of an answer: what is above would flood NATS and all clients, or fit no message, behind an ack that is sent.
+const (
+	mostEmits = 1000
+	mostNames = 1000 // of one emit
+)
+
 // reaction is the answer to an event.
 type reaction struct {
 	Ack  json.RawMessage `json:"ack"`
@@ -120,10 +126,13 @@ func (a *answer) carryOut(so *backend.Socket, p *backend.Packet, userRoom string
 		return &failure{result: badAnswer, err: fmt.Errorf("the answer to an event: %w", err)}
 	}
 	var ack []json.RawMessage
-	if r.Ack != nil {
-		if err := json.Unmarshal(r.Ack, &ack); err != nil || msg.CheckPlaceholders(r.Ack, 0) != nil {
-			return &failure{result: badAnswer, err: errors.New("ack must be an array of arguments, without binary ones")}
-		}
+	switch {
+	case r.Ack != nil && json.Unmarshal(r.Ack, &ack) != nil:
+		return &failure{result: badAnswer, err: errors.New("ack must be an array of arguments")}
+	case msg.CheckPlaceholders(a.body, 0) != nil:
+		return &failure{result: badAnswer, err: errors.New("an answer has no binary arguments, so no placeholders of them")}
+	case len(r.Emit) > mostEmits:
+		return &failure{result: badAnswer, err: fmt.Errorf("emit has %d events; the limit is %d", len(r.Emit), mostEmits)}
 	}
 	targets, names := make([]backend.Target, len(r.Emit)), make([]string, len(r.Emit))
 	for i := range r.Emit {
@@ -172,8 +181,11 @@ func (e *emit) read(ns *backend.Namespace, userRoom string) (t backend.Target, n
 		return t, "", errors.New(`to must have one of all, room, rooms, socket, user: {"room":"a"}`)
 	case e.To.Socket != "" && !subjects.IsSocketID(e.To.Socket):
 		return t, "", errors.New("to: socket is no socket's id")
-	case msg.IsReserved(name):
-		return t, "", fmt.Errorf("the event's name %.64q is reserved by Socket.IO", name)
+	case len(named) > mostNames:
+		return t, "", fmt.Errorf("to and except have %d names; the limit is %d", len(named), mostNames)
+	}
+	if _, err := msg.EventName(nil, slices.Concat([]byte("["), e.Event[0], []byte("]"))); err != nil {
+		return t, "", fmt.Errorf("the event's name %.64q: %w", name, err)
 	}
 	if _, err := subjects.AppendEvent(nil, name); err != nil {
 		return t, "", fmt.Errorf("the event's name %.64q: %w", name, err)

@@ -7,6 +7,8 @@ import (
 	"partyline/admin"
 	"partyline/cmd/internal/program"
 	"partyline/config"
+	"partyline/internal/listen"
+	"partyline/internal/tally"
 )
 
 // Main runs cmd/gateway, and returns its exit status.
@@ -35,7 +37,8 @@ func serve(ctx context.Context, s program.Start) error {
 	}
 	closing := sync.OnceFunc(g.Close)
 	defer closing()
-	pages, err := operatorsSite(s, g)
+	limiter := listen.New(listen.Settings{Log: log}) // or those who have no key could leave hooks without a descriptor
+	pages, err := operatorsSite(s, g, limiter.Metrics())
 	if err != nil {
 		return err
 	}
@@ -47,6 +50,7 @@ func serve(ctx context.Context, s program.Start) error {
 		return err
 	}
 	if public != nil {
+		public.Listener, public.Limiter = limiter.Listen(public.Listener), limiter
 		sites = append(sites, public)
 		listening = append(listening, "address", public.Listener.Addr().String())
 	}
@@ -79,11 +83,11 @@ func serve(ctx context.Context, s program.Start) error {
 }
 
 // operatorsSite opens the operator's pages.
-func operatorsSite(s program.Start, g *Gateway) (*program.Site, error) {
+func operatorsSite(s program.Start, g *Gateway, more *tally.Set) (*program.Site, error) {
 	c, log := s.Config, s.Log
 	pages, err := admin.NewHandler(admin.Options{
 		Version: program.Version(), Ready: g.Ready, Pprof: c.Admin.Pprof, Token: c.Admin.Token, Hosts: c.Admin.Names(),
-		Reload: s.Reloads.Reload, Metrics: append(g.Metrics(), s.Metrics), Log: log,
+		Reload: s.Reloads.Reload, Metrics: append(g.Metrics(), s.Metrics, more), Log: log,
 	})
 	if err != nil {
 		return nil, err

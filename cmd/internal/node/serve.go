@@ -121,6 +121,7 @@ func newSites(s program.Start, edge *edge, on *listeners) ([]*program.Site, erro
 			return nil, err
 		}
 		if site != nil {
+			site.Listener, site.Limiter = edge.Limiter.Listen(site.Listener), edge.Limiter
 			sites = append(sites, site)
 		}
 	}
