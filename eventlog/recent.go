@@ -11,7 +11,7 @@ const (
 	keepRecent = 4 * time.Second
 )
 
-// Recent is which messages of a log came lately to somebody who hears it repeated. Only the leader of a log repeats.
+// Recent is which messages of a log came lately to an edge. Only the leader of a log repeats.
 // When another replica takes the lead, it repeats the end of what the leader before has stored, but not all of it, and
 // says afterwards that it leads (nats-server, processJetStreamMsg): so what is missing may lie before what came. It is
 // owned by one goroutine. The zero value is ready.
