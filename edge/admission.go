@@ -49,8 +49,11 @@ func (c *connection) arrive(a arrival) {
 func (c *connection) begin(a arrival) {
 	e, p, name := c.edge, a.Packet, string(a.Namespace)
 	s := &socket{ID: ids.New(e.set.ID), Edge: client{
-		conn: c, rules: a.rules, auth: slices.Clone(a.auth), issued: time.Now(), durable: durable{past: newPast(a.rules)},
+		conn: c, rules: a.rules, auth: slices.Clone(a.auth), issued: time.Now(),
 	}}
+	if len(a.rules.Rewind) > 0 {
+		s.Edge.past = new(past)
+	}
 	s.Edge.granted.Store(a.shown)
 	entered, isOutOfTurn, isOneTooMany := c.enter(s, &a)
 	if !entered && s.Edge.ticket != nil { // the client has gone again

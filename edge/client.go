@@ -98,6 +98,7 @@ type admission struct {
 type past struct {
 	stays   []wire.Span // in which rooms it is, and so which events it has got
 	ended   []wire.Span // the same of rooms that it has left
+	read    uint64      // up to here the log was read for it
 	rewinds []*rewind   // rooms whose past it has not got yet
 	waiting []waiting
 	bytes   int // guarded by conn.mu: of the frames in waiting
@@ -117,14 +118,6 @@ type rewind struct {
 type waiting struct {
 	frame  *eio.Frame
 	rewind *rewind
-}
-
-// newPast returns what a socket of a namespace keeps of rooms; nil without rewind.
-func newPast(rules *rule.Rules) *past {
-	if len(rules.Rewind) == 0 {
-		return nil
-	}
-	return new(past)
 }
 
 // partial is a binary packet that waits for its attachments.

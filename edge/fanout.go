@@ -8,6 +8,7 @@ import (
 	"partyline/subjects"
 	"partyline/wire/eio"
 	"partyline/wire/msg"
+	wire "partyline/wire/recovery"
 	"partyline/wire/sio"
 )
 
@@ -129,14 +130,20 @@ func (f *fanout) handOut() {
 
 // lacks reports whether a socket was there when an event was published that comes late, and has not got it otherwise.
 func (f *fanout) lacks(s *socket, m *bus.Message) bool {
-	rooms := m.Header[msg.HeaderRooms]
+	rooms, seq, p := m.Header[msg.HeaderRooms], f.seqs[0], s.Edge.past
 	if f.subject.Target == subjects.TargetRoom {
 		rooms = []string{f.subject.Room}
 	}
 	if f.subject.Target == subjects.TargetSocket || slices.Contains(rooms, s.ID) {
 		rooms = nil
 	}
-	return s.Edge.ticket == nil || s.Edge.ticket.Lacks(f.seqs[0], rooms)
+	switch {
+	case p != nil && seq <= p.read:
+		return false
+	case s.Edge.ticket != nil:
+		return s.Edge.ticket.Lacks(seq, rooms)
+	}
+	return rooms == nil || p != nil && slices.ContainsFunc(rooms, func(room string) bool { return wire.WasIn(p.stays, room, seq) })
 }
 
 // receivers is the sockets that the fanout is for, and one of them that is left out: nil for none. If there are none

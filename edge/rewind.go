@@ -204,7 +204,7 @@ func (r *rewinds) frameOf(s *socket, w *rewind) *eio.Frame {
 			}
 		}
 	}
-	p.stays = append(p.stays, stay)
+	p.stays, p.read = append(p.stays, stay), max(p.read, w.past.Seq)
 	if len(frames) == 0 {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"partyline/internal/direct"
 	"partyline/wire/eio"
@@ -137,14 +136,6 @@ type writer struct {
 }
 
 var writers = sync.Pool{New: func() any { return &writer{direct: direct.NewWriter("connection of a client")} }}
-
-// tryWrite writes as much of data as the connection takes at once.
-func (w *writer) tryWrite(conn syscall.RawConn, data []byte, st *stats) (int, error) {
-	n, err := w.direct.TryWrite(conn, data)
-	w.bytes += n
-	w.counted = st
-	return n, err
-}
 
 // count adds what was written to the server's metrics. It is called once for many writes, because all processors write
 // to this one word.

@@ -151,13 +151,6 @@ func (c *wsConn) isFlooded() bool {
 	return c.reader.late >= lateLimit*int64(c.session.server.MaxPayload())
 }
 
-// wasQuiet reports whether the message that has just come is the first one for quietFor.
-func (c *wsConn) wasQuiet(now time.Time) bool {
-	before := c.reader.last
-	c.reader.last = now.UnixNano()
-	return c.reader.last-before > int64(quietFor)
-}
-
 // hijacker gives gorilla a wsConn instead of the request's connection.
 type hijacker struct {
 	http.ResponseWriter

@@ -140,7 +140,8 @@ func (c *wsConn) flush(w *writer) {
 	s := c.session
 	for w != nil && c.direct != nil && !c.writing && s.state == open && len(s.queue.frames) > 0 {
 		data := s.queue.next(&w.scratch)
-		n, err := w.tryWrite(c.direct, data, &s.server.stats)
+		n, err := w.direct.TryWrite(c.direct, data)
+		w.bytes, w.counted = w.bytes+n, &s.server.stats
 		if s.queue.wrote(n); err != nil {
 			c.writeFailed()
 			return
@@ -266,7 +267,9 @@ func (c *wsConn) readLoop() {
 		if !c.pending() || c.turn.IsLong() {
 			c.turn.End()
 		}
-		if c.wasQuiet(now) && c.direct != nil && !c.pending() {
+		before := c.reader.last
+		c.reader.last = now.UnixNano()
+		if c.reader.last-before > int64(quietFor) && c.direct != nil && !c.pending() {
 			c.giveBack()
 			s.server.running.Add(1)
 			go c.await()

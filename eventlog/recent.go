@@ -7,7 +7,7 @@ import (
 
 // What a Recent remembers. A new leader may say that it leads so long after it began to repeat.
 const (
-	maxRecent  = 4096
+	maxRecent  = 1 << 16 // half a megabyte, if so many come
 	keepRecent = 4 * time.Second
 )
 
@@ -42,8 +42,21 @@ func (r *Recent) Lacks(seq uint64) bool {
 	return !has && seq > r.from
 }
 
-// From is the sequence behind which it knows what came.
-func (r *Recent) From() uint64 { return r.from }
+// Copy returns a copy.
+func (r *Recent) Copy() *Recent {
+	c := *r
+	c.seqs = slices.Clone(r.seqs)
+	return &c
+}
+
+// From is behind which sequence to look for what did not come: position, or an earlier one behind which it knows what
+// came.
+func (r *Recent) From(position uint64) uint64 {
+	if len(r.seqs) == 0 {
+		return position
+	}
+	return min(position, r.from)
+}
 
 // Forget forgets what came up to a sequence.
 func (r *Recent) Forget(seq uint64) {

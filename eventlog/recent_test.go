@@ -8,26 +8,32 @@ import (
 
 func TestRecent(t *testing.T) {
 	var r Recent
-	if r.From() != 0 {
+	if r.From(5) != 5 {
 		t.Error("it remembers something")
 	}
 	for _, seq := range []uint64{20, 21, 26, 24, 26} { // 24 is late
 		r.Add(seq)
 	}
-	if r.Lacks(24) || r.Lacks(20) || !r.Lacks(23) || r.Lacks(18) || r.From() != 19 {
+	if r.Lacks(24) || r.Lacks(20) || !r.Lacks(23) || r.Lacks(18) || r.From(1<<40) != 19 {
 		t.Errorf("%+v", r)
 	}
+	if c := r.Copy(); true {
+		c.Add(25)
+		if !r.Lacks(25) {
+			t.Error("a copy is none")
+		}
+	}
 	r.Forget(24)
-	if r.Lacks(22) || !r.Lacks(25) || r.Lacks(26) || r.From() != 24 {
+	if r.Lacks(22) || !r.Lacks(25) || r.Lacks(26) || r.From(1<<40) != 24 {
 		t.Errorf("%+v", r)
 	}
 	now := time.Now()
 	r.Age(now, 26)
 	r.Add(27)
-	if r.Age(now.Add(keepRecent-1), 27); r.From() != 24 {
+	if r.Age(now.Add(keepRecent-1), 27); r.From(1<<40) != 24 {
 		t.Error("it forgets early")
 	}
-	if r.Age(now.Add(keepRecent), 27); !r.Lacks(28) || r.Lacks(27) || r.From() != 26 {
+	if r.Age(now.Add(keepRecent), 27); !r.Lacks(28) || r.Lacks(27) || r.From(1<<40) != 26 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -47,7 +53,7 @@ func TestRecentIsBounded(t *testing.T) {
 			t.Fatalf("it remembers %d", len(r.seqs))
 		}
 	}
-	for seq := r.From() + 1; seq < 5*maxRecent; seq++ {
+	for seq := r.From(1<<40) + 1; seq < 5*maxRecent; seq++ {
 		if r.Lacks(seq) == came[seq] {
 			t.Fatalf("%d: %v", seq, came[seq])
 		}

@@ -2,7 +2,6 @@ package recovery
 
 import (
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -120,38 +119,6 @@ func TestNothingIsTakenBehindAnElection(t *testing.T) {
 		time.Sleep(1300 * time.Millisecond) // JetStream may have another leader after that
 		if takes(20) {
 			t.Error("an event is taken behind a silence")
-		}
-	})
-}
-
-// A new leader of the log repeats the end of what the one before has stored, but not all of it, before it says that it
-// leads. What was not repeated is handed out then, once.
-func TestWhatNoLeaderRepeats(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newWorld().start("aaaaaaaa")
-		defer func() {
-			e.end()
-			e.ended.Wait()
-		}()
-		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
-		time.Sleep(2 * time.Second) // the first tick publishes a mark
-		e.Exclusive(func() { feed.Returned(e.marked.Load(), 10) })
-		e.log = []uint64{5, 10, 11, 12, 13, 14, 15}
-		e.Exclusive(func() {
-			feed.Take(11, nil)
-			feed.Take(14, nil)
-		})
-		for _, mark := range []uint64{16, 17} { // another election changes nothing
-			e.Exclusive(func() {
-				e.table.Elected()
-				feed.Returned(e.marked.Load(), mark)
-			})
-			synctest.Wait()
-		}
-		e.reader.Lock()
-		defer e.reader.Unlock()
-		if !slices.Equal(e.handed, []uint64{12, 13, 15}) {
-			t.Errorf("handed out: %d", e.handed)
 		}
 	})
 }

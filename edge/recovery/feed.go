@@ -284,12 +284,12 @@ func (f *Feed) Returned(n, seq uint64) {
 // heal reads what was missed, up to a mark: also before events that came. See eventlog.Recent.
 func (f *Feed) heal(to uint64) {
 	f.state, f.sent = catching, time.Now()
-	attempt, table := f.attempts, f.table
+	attempt, table, came := f.attempts, f.table, f.recent.Copy()
 	var page []*eventlog.Entry
 	flush := func() {
 		table.set.Wire.Exclusive(func() {
 			for _, e := range page {
-				if f.attempts == attempt && (e.Seq > f.taken.Load() || f.recent.Lacks(e.Seq)) {
+				if f.attempts == attempt && table.Feed(f.namespace) == f && (e.Seq > f.taken.Load() || came.Lacks(e.Seq)) {
 					if f.take(e.Seq); e.Time.After(f.earlier) {
 						table.set.Wire.HandOut(e)
 					}
@@ -299,7 +299,7 @@ func (f *Feed) heal(to uint64) {
 		page = page[:0]
 	}
 	table.set.Store.Read(eventlog.Scan{
-		From: min(f.position.Load(), f.recent.From()), To: to, For: &eventlog.Receiver{Namespace: f.namespace},
+		From: came.From(f.position.Load()), To: to, For: &eventlog.Receiver{Namespace: f.namespace},
 		Each: func(e *eventlog.Entry) {
 			if page = append(page, e); len(page) == pageSize {
 				flush()
@@ -360,6 +360,9 @@ func (f *Feed) tick(now time.Time, measured bool) {
 	if isLate {
 		f.table.stats.lag.Set(int(now.Sub(f.sent)))
 		f.table.set.Store.Doubt()
+	}
+	if f.state == whole { // else it may lack what came long ago
+		f.recent.Age(now, f.position.Load())
 	}
 	switch {
 	case f.state == catching:

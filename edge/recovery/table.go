@@ -224,7 +224,6 @@ func (t *Table) tick(now time.Time) {
 			}
 			for i, f := range feeds {
 				f.tick(now, i == 0)
-				f.recent.Age(now, feeds[0].Position()) // that one is measured: it knows where the log is
 			}
 		})
 	}

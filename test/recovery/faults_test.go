@@ -83,8 +83,8 @@ func TestNothingIsMissed(t *testing.T) {
 				f.happens(c)
 				c.settled()
 			}
-			if v := c.finish(); v.Late > 0 && !f.elects {
-				t.Errorf("%d events came behind later ones, though the log always had one leader", v.Late)
+			if v := c.finish(); v.Late > 0 && !f.elects || v.Late > v.Received/1000 {
+				t.Errorf("%d events came behind later ones: some may, and only if the log gets another leader", v.Late)
 			}
 		})
 	}

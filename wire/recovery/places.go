@@ -55,9 +55,9 @@ func (p *Places) Stays() []Span {
 // Lacks reports whether an event that comes behind later ones is for the socket: it was there when the event was
 // published, in one of some rooms unless these are nil, and has not read it in the log.
 func (p *Places) Lacks(seq uint64, rooms []string) bool {
+	stays := p.Stays()
 	return seq > max(p.Start, p.Read) && (rooms == nil || slices.ContainsFunc(rooms, func(room string) bool {
-		since, in := p.Rooms[room]
-		return in && seq > since
+		return WasIn(stays, room, seq)
 	}))
 }
 

@@ -26,7 +26,7 @@ func TestPlaces(t *testing.T) {
 		rooms []string
 		want  bool
 	}{
-		{11, nil, true}, {11, []string{"c"}, true}, {11, []string{"x", "a"}, true}, {11, []string{"b"}, false}, {11, []string{}, false},
+		{11, nil, true}, {11, []string{"c"}, true}, {11, []string{"x", "a"}, true}, {11, []string{"b"}, true}, {13, []string{"b"}, false}, {11, []string{}, false},
 		{10, nil, false}, {7, []string{"a"}, false},
 	} {
 		if p.Lacks(c.seq, c.rooms) != c.want {
