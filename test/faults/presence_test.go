@@ -115,6 +115,8 @@ func (v *viewer) take(frame string) {
 		room := shownRooms[n%10]
 		_ = json.Unmarshal([]byte(strings.TrimSuffix(body, "]")), &news)
 		switch {
+		case n/10 == 1 && strings.Contains(body, "error"):
+			v.amiss = append(v.amiss, frame)
 		case n/10 == 1 && v.wants[room]: // it has entered
 			v.in[room] = true
 			v.write(fmt.Sprintf(`42/team,%d["partyline:presence",%q]`, 20+n%10, room))
@@ -171,6 +173,7 @@ func wrong(viewers []*viewer) string {
 			}
 		}
 	}
+	var all []string
 	for room, there := range truth {
 		slices.Sort(there)
 		for _, v := range viewers {
@@ -178,11 +181,11 @@ func wrong(viewers []*viewer) string {
 				only := func(a, b []string) []string {
 					return slices.DeleteFunc(slices.Clone(a), func(id string) bool { return slices.Contains(b, id) })
 				}
-				return fmt.Sprintf("%s, %s, sees in %s also %q, and not %q", v.name, v.id, room, only(picture, there), only(there, picture))
+				all = append(all, fmt.Sprintf("%s, %s, sees in %s also %q, and not %q", v.name, v.id, room, only(picture, there), only(there, picture)))
 			}
 		}
 	}
-	return ""
+	return strings.Join(all, "; ")
 }
 
 // Clients on three edges enter and leave three rooms. One edge after another is killed, and its clients come back to
