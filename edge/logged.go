@@ -56,7 +56,8 @@ func (e *Edge) handleLogged(m *bus.Message, sub *subjects.Subject) (taken, count
 	case m.NoResponders(), subjects.IsCopy(e.prefix, sub, m.Subscription), !subjects.IsForEveryEdge(sub.Verb):
 		return false, true
 	}
-	if sub.Target == subjects.TargetSocket && e.fanout.targets.Find(sub.Socket) == nil { // nor may it wait until the socket is here: others answer now
+	// A command for a socket that is not here yet must not wait until it is: the edge that has lost it answers now.
+	if sub.Target == subjects.TargetSocket && e.fanout.targets.Find(sub.Socket) == nil {
 		return false, true
 	}
 	later, about := *m, *sub

@@ -14,8 +14,8 @@ import (
 )
 
 // While a stream has no leader, each of its replicas answers for it (nats-server, jsStreamInfoRequest), also one that
-// lags. That is no log that has lost its end. The answers are those of a server,
-// given by a client in its place, because a real replica lags only for a moment.
+// lags. That is no log that has lost its end. The answers are those of a server, given by a client in its place, because
+// a real replica lags only for a moment.
 func TestAReplicaWithoutLeaderIsNotBelieved(t *testing.T) {
 	real := natsdtest.Start(t, withJetStream(t))
 	nc := client(t, real.ClientURL())

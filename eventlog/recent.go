@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// What a Recent remembers. A new leader may say that it leads so long after it began to repeat.
+// What a Recent remembers: so many messages, of so long. A new leader says sooner than that that it leads.
 const (
 	maxRecent  = 1 << 16 // half a megabyte, if so many come
 	keepRecent = 4 * time.Second
 )
 
-// Recent is which messages of a log came lately to an edge. Only the leader of a log repeats.
-// When another replica takes the lead, it repeats the end of what the leader before has stored, but not all of it, and
-// says afterwards that it leads (nats-server, processJetStreamMsg): so what is missing may lie before what came. It is
-// owned by one goroutine. The zero value is ready.
+// Recent is which messages of a log came lately to an edge. Only the leader of a log repeats. When another replica takes
+// the lead, it repeats the end of what the leader before has stored, but not all of it, and says afterwards that it leads
+// (nats-server, processJetStreamMsg): so what is missing may lie before what came. A Recent is owned by one goroutine.
+// The zero value is ready.
 type Recent struct {
 	from uint64   // up to here nothing is remembered
 	seqs []uint64 // ascending

@@ -88,13 +88,7 @@ func TestACommandWaitsForWhatIsMissing(t *testing.T) {
 // What the log stores around an election of its leader, or while it is silent, may not be repeated: an edge reads it
 // before it goes on.
 func TestNothingIsTakenBehindAnElection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newWorld().start("aaaaaaaa")
-		defer func() {
-			e.end()
-			e.ended.Wait()
-		}()
-		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+	withFeed(t, func(t *testing.T, e *modelEdge, feed *Feed) {
 		takes := func(seq uint64) (takes bool) {
 			e.Exclusive(func() { takes = feed.Take(seq, func() *eventlog.Entry { return &eventlog.Entry{Seq: seq} }) })
 			return takes
@@ -103,7 +97,6 @@ func TestNothingIsTakenBehindAnElection(t *testing.T) {
 			e.Exclusive(func() { feed.Returned(e.marked.Load(), seq) })
 			synctest.Wait()
 		}
-		time.Sleep(2 * time.Second) // the first tick publishes a mark
 		mark(10)
 		if !takes(11) {
 			t.Fatal("an event is not taken")
@@ -127,14 +120,7 @@ func TestNothingIsTakenBehindAnElection(t *testing.T) {
 // in the log, too.
 func TestNothingIsTakenBehindALongReading(t *testing.T) {
 	for slow, want := range map[time.Duration]int{2 * time.Second: 0, 100 * time.Millisecond: 1} {
-		synctest.Test(t, func(t *testing.T) {
-			e := newWorld().start("aaaaaaaa")
-			defer func() {
-				e.end()
-				e.ended.Wait()
-			}()
-			feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
-			time.Sleep(2 * time.Second) // the first tick publishes a mark
+		withFeed(t, func(t *testing.T, e *modelEdge, feed *Feed) {
 			e.Exclusive(func() { feed.Returned(e.marked.Load(), 10) })
 			e.slow = slow
 			e.Exclusive(e.table.Elected)
@@ -174,14 +160,7 @@ func TestNothingIsMissedBehindAnEmptyLog(t *testing.T) {
 // A leader of the log that was replaced repeats a mark late, behind events of the next one. The log has not gone back:
 // it has if a mark comes in front of what was taken before it was published.
 func TestALateMark(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newWorld().start("aaaaaaaa")
-		defer func() {
-			e.end()
-			e.ended.Wait()
-		}()
-		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
-		time.Sleep(2 * time.Second) // the first tick publishes a mark
+	withFeed(t, func(t *testing.T, e *modelEdge, feed *Feed) {
 		var reached uint64
 		e.Exclusive(func() {
 			feed.Take(20, nil)

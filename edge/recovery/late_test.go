@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// underElection runs test with a feed of an edge whose log has the events of log, and stands at 10.
-func underElection(t *testing.T, log []uint64, test func(e *modelEdge, feed *Feed)) {
+// withFeed runs test in a bubble, with a feed of an edge that has published its first mark.
+func withFeed(t *testing.T, test func(t *testing.T, e *modelEdge, feed *Feed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		e := newWorld().start("aaaaaaaa")
@@ -18,6 +18,14 @@ func underElection(t *testing.T, log []uint64, test func(e *modelEdge, feed *Fee
 		}()
 		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
 		time.Sleep(2 * time.Second) // the first tick publishes a mark
+		test(t, e, feed)
+	})
+}
+
+// underElection is withFeed; the log has some events, and the feed stands at 10.
+func underElection(t *testing.T, log []uint64, test func(e *modelEdge, feed *Feed)) {
+	t.Helper()
+	withFeed(t, func(_ *testing.T, e *modelEdge, feed *Feed) {
 		e.Exclusive(func() { feed.Returned(e.marked.Load(), 10) })
 		e.log = log
 		test(e, feed)
@@ -100,14 +108,7 @@ func TestANamespaceBehindAnother(t *testing.T) {
 
 // A namespace that has taken nothing yet reads from its position, not from the beginning.
 func TestAPositionWithoutEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newWorld().start("aaaaaaaa")
-		defer func() {
-			e.end()
-			e.ended.Wait()
-		}()
-		time.Sleep(time.Second)
-		feed := e.table.Issue("aaaaaaaa.AAAAAAAAAAAAAAAAAAAA", "/chat", "chat", time.Minute, "client").Feed()
+	withFeed(t, func(t *testing.T, e *modelEdge, feed *Feed) {
 		e.Exclusive(func() { feed.HandedOut(5000, "") }) // by an earlier feed of the namespace that reads
 		e.log = []uint64{1, 4000, 5001}
 		e.elected(feed, 0, 6000)
