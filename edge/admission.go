@@ -164,7 +164,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		c.reject(s, refusalWords[refusedAnswer], nil, refusedAnswer)
 		return false
 	}
-	e.entered(s)
+	e.entered(s, rooms)
 	if s.Edge.asking {
 		s.Edge.asking = false
 		c.idle.Resume(true)
@@ -173,7 +173,7 @@ func (e *Edge) admit(s *socket, d *decision, out owner.Outcome) bool {
 		k.Enter(s.RoomNames(), position)
 	}
 	if v, _ := e.reg.View(s); v.Rev > 0 {
-		e.changed(s) // before it had an owner that could be notified
+		e.changed(s, nil) // before it had an owner that could be notified
 	}
 	if s.Edge.noticed {
 		e.out.Do(func() { e.notice(s) })
@@ -352,7 +352,7 @@ func (e *Edge) remove(s *socket, why string) *registry.End[client] {
 	c.sockets.Store(&list)
 	if ended.Was.IsMember() {
 		s.Edge.rules.Sockets.Add(-1)
-		e.touch(s, why)
+		e.touch(s, why, ended.Rooms)
 		if !c.closed {
 			e.out.Do(c.endOverdue)
 		}

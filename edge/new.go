@@ -89,8 +89,8 @@ func (e *Edge) follow(f registry.Effects[client]) {
 	for _, subject := range f.Unsubscribe {
 		e.out.Unsubscribe(subject)
 	}
-	for _, s := range f.Changed {
-		e.changed(s)
+	if f.Changed != nil {
+		e.changed(f.Changed, f.Rooms)
 	}
 }
 

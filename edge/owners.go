@@ -159,14 +159,14 @@ func (w ownerWire) state(s *socket) msg.State {
 
 // changed notifies the owner of a socket, if it has one, that its rooms or data have changed. The registry's lock may
 // be held.
-func (e *Edge) changed(s *socket) {
+func (e *Edge) changed(s *socket, rooms []string) {
 	if k := s.Edge.ticket; k != nil {
 		k.Changed(s.RoomNames())
 	}
 	if s.Edge.owner != nil {
 		e.owners.Changed(s.Edge.owner)
 	}
-	e.touch(s, "")
+	e.touch(s, "", rooms)
 }
 
 // handleInstance takes an announcement of an instance.

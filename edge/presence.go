@@ -19,21 +19,22 @@ type presenceWire struct {
 }
 
 func (w presenceWire) Look(id string) (is members.Socket) {
-	s := w.reg.Find(id)
-	if s == nil {
-		return is
-	}
-	v, isMember := w.reg.View(s)
-	if !isMember {
-		return is
-	}
-	is.Rules, is.Present = s.Edge.rules, members.Shown(s.Edge.rules, id, v.User, v.Data)
-	for _, token := range v.Rooms {
-		if name, _ := subjects.Room(token); is.Rules.Presence.Has(name) {
-			is.Places = append(is.Places, members.Place{Namespace: s.Namespace.Token, Room: token})
+	if s := w.reg.Find(id); s != nil {
+		if v, isMember := w.reg.View(s); isMember {
+			is = members.Socket{Present: members.Shown(s.Edge.rules, id, v.User, v.Data), Places: places(s, v.Rooms), Rules: s.Edge.rules}
 		}
 	}
 	return is
+}
+
+// places returns the rooms, named as in subjects, that show who is in them.
+func places(s *socket, rooms []string) (shown []members.Place) {
+	for _, token := range rooms {
+		if name, _ := subjects.Room(token); s.Edge.rules.Presence.Has(name) {
+			shown = append(shown, members.Place{Namespace: s.Namespace.Token, Room: token})
+		}
+	}
+	return shown
 }
 
 func (w presenceWire) Publish(subject string, body []byte) {
@@ -68,16 +69,18 @@ func (w presenceWire) Edges() []string { return w.set.Edges() }
 // KeepPresence shows who is in rooms until ctx ends.
 func (e *Edge) KeepPresence(ctx context.Context) { e.presence.Run(ctx) }
 
-// entered notes that a socket is a member.
-func (e *Edge) entered(s *socket) {
+// entered notes that a socket is a member, and in rooms.
+func (e *Edge) entered(s *socket, rooms []string) {
 	s.Edge.rules.Sockets.Add(1)
-	e.touch(s, "")
+	e.touch(s, "", rooms)
 }
 
-// touch notes that the rooms, user or data of a member may have changed. reason is why it has gone; "" if it has not.
-func (e *Edge) touch(s *socket, reason string) {
+// touch notes that a member has come into rooms, has left them, or is another one for them. reason is why it has gone; ""
+// if it has not.
+func (e *Edge) touch(s *socket, reason string, rooms []string) {
 	if rules := s.Edge.rules; e.presence != nil && rules.Presence.IsOn() {
-		e.presence.Touch(s.ID, reason, rules.Recovery.For > 0 && slices.Contains(recoverable, reason))
+		change := members.Change{Reason: reason, Rules: rules, Places: places(s, rooms)}
+		e.presence.Touch(s.ID, change, rules.Recovery.For > 0 && slices.Contains(recoverable, reason))
 	}
 }
 

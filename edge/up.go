@@ -352,7 +352,7 @@ func (u *upward) changeRoom() (entered bool, err error) {
 		}
 		var effects registry.Effects[client]
 		effects, err = u.rewinds.join(u.socket, []string{token}, byRule)
-		entered = len(effects.Changed) > 0
+		entered = effects.Changed != nil
 	})
 	return entered, err
 }

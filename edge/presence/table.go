@@ -6,8 +6,8 @@
 //	a socket changes ──▶ Touch ──▶ every 100 ms: what is different from what was published ──▶ all edges
 //	all edges, this one, too ──▶ Handle ──▶ every 100 ms: what is different from what clients have ──▶ clients
 //
-// Both halves compare what is with what was told. So who enters and leaves between two looks is in no message, and the
-// order of Touch does not matter.
+// Both halves compare what is with what was told, so the order of Touch does not matter. What has changed and is again
+// as it was is published, too: an edge that read the room meanwhile got something else.
 package presence
 
 import (
@@ -65,8 +65,8 @@ type Table struct {
 	prefix subjects.Prefix
 	wire   Wire
 
-	mu      sync.Mutex        // may be taken while any lock of the edge is held
-	touched map[string]string // guarded by mu: sockets that may have changed, by id, and why they have gone if they have
+	mu      sync.Mutex      // may be taken while any lock of the edge is held
+	touched members.Changes // guarded by mu
 
 	own       *members.Own
 	rooms     map[members.Place]*room
@@ -82,21 +82,20 @@ type Table struct {
 // New makes a Table. Run must be called.
 func New(edge string, prefix subjects.Prefix, wire Wire) *Table {
 	return &Table{
-		edge: edge, prefix: prefix, wire: wire, touched: make(map[string]string), own: members.NewOwn(edge),
+		edge: edge, prefix: prefix, wire: wire, touched: make(members.Changes), own: members.NewOwn(edge),
 		rooms: make(map[members.Place]*room), changed: make(map[*room]bool), due: make(map[*room]bool), readings: make(map[string]*room),
 	}
 }
 
-// Touch notes that the rooms, user or data of a socket may have changed. reason is why it has gone; "" if it has not.
-// mayRecover: its client may come back in time. It never waits.
-func (t *Table) Touch(id, reason string, mayRecover bool) {
+// Touch notes what may have changed of a socket. mayRecover: its client may come back in time. It never waits.
+func (t *Table) Touch(id string, c members.Change, mayRecover bool) {
 	if mayRecover {
-		time.AfterFunc(grace, func() { t.Touch(id, reason, false) })
+		time.AfterFunc(grace, func() { t.Touch(id, c, false) })
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.touched[id] = reason
+	t.touched.Add(id, c)
 }
 
 // room is who is in one room.
@@ -127,22 +126,23 @@ func (t *Table) Run(ctx context.Context) {
 // look publishes what has changed here, and tells clients what has changed anywhere.
 func (t *Table) look(now time.Time) {
 	if !t.wire.Connected() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.touched.Restart()
 		return
 	}
 	areOther, isStale := t.edges.Compare(t.wire.Edges())
 	if losses := t.wire.Losses(); losses != t.losses && now.Sub(t.restarted) >= restartEvery {
 		t.losses, t.restarted, isStale = losses, now, true
 		for _, id := range t.own.Restart() {
-			t.Touch(id, members.ReasonGone, false)
+			t.Touch(id, members.Change{Reason: members.ReasonGone}, false)
 		}
 	}
 	t.mu.Lock()
 	touched := t.touched
-	t.touched = make(map[string]string)
+	t.touched = make(members.Changes)
 	t.mu.Unlock()
-	for id, reason := range touched {
-		t.own.Compare(id, t.wire.Look(id), reason)
-	}
+	t.own.Compare(touched, t.wire.Look)
 	most := max(1, min(maxListed, t.wire.MaxPayload()>>12)) // a socket has at most 4 KiB
 	t.own.Take(most, func(p members.Place, rules *rule.Rules) {
 		r := t.room(p, rules)

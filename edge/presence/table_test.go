@@ -49,7 +49,7 @@ func TestACrowdEntersARoom(t *testing.T) {
 	now := time.Now()
 	for look := range 10 {
 		for i := range 1000 {
-			c.table.Touch(fmt.Sprintf("edgeedge.%05d---------------", look*1000+i), "", false)
+			c.table.Touch(fmt.Sprintf("edgeedge.%05d---------------", look*1000+i), members.Change{}, false)
 		}
 		now = now.Add(every)
 		c.table.look(now)
@@ -102,12 +102,12 @@ func BenchmarkLook(b *testing.B) {
 	now := time.Now()
 	id := func(i int) string { return fmt.Sprintf("edgeedge.%05d---------------", i) }
 	for i := range rooms {
-		s.table.Touch(id(i), "", false)
+		s.table.Touch(id(i), members.Change{}, false)
 	}
 	for s.table.look(now); len(s.table.readings) > 0; s.table.look(now) {
 	}
 	for i := 0; b.Loop(); i++ {
-		s.table.Touch(id(i%rooms), "", false)
+		s.table.Touch(id(i%rooms), members.Change{}, false)
 		s.table.look(now)
 	}
 }

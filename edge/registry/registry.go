@@ -79,9 +79,10 @@ type Socket[C any] struct {
 
 // Effects is what follows from a change.
 type Effects[C any] struct {
-	Subscribe, Unsubscribe []string     // subjects
-	Changed                []*Socket[C] // whose rooms or data have changed since their admission
-	Ended                  *End[C]      // who has ended, or nil; for the caller alone
+	Subscribe, Unsubscribe []string   // subjects
+	Changed                *Socket[C] // whose rooms or data have changed since its admission, or nil
+	Rooms                  []string   // that it has entered or left, or all if its user or data has changed; as in subjects
+	Ended                  *End[C]    // who has ended, or nil; for the caller alone
 }
 
 // End is a socket that has ended.
@@ -257,8 +258,7 @@ func (r *Registry[C]) Join(s *Socket[C], rooms []string) (f Effects[C], err erro
 	if s.Life() == Gone {
 		return f, ErrGone
 	}
-	entered, err := r.enterRooms(s, rooms, &f)
-	if err == nil && entered {
+	if f.Rooms, err = r.enterRooms(s, rooms, &f); len(f.Rooms) > 0 {
 		r.changed(s, &f)
 	}
 	return f, err
@@ -290,6 +290,7 @@ func (r *Registry[C]) regrant(s *Socket[C], user *string, data []byte) (f Effect
 		r.spend(s, len(data)-len(s.data))
 		s.data = data
 	}
+	f.Rooms = s.RoomNames()
 	r.changed(s, &f)
 	return f, true
 }
@@ -298,7 +299,7 @@ func (r *Registry[C]) regrant(s *Socket[C], user *string, data []byte) (f Effect
 func (r *Registry[C]) changed(s *Socket[C], f *Effects[C]) {
 	if s.Life().IsMember() {
 		s.rev++
-		f.Changed = []*Socket[C]{s}
+		f.Changed = s
 	}
 	r.effects(*f)
 }

@@ -45,22 +45,20 @@ func (s *Socket[C]) IsIn(room string) bool {
 // members (nil): a client may try to join a million of them.
 func (s *Socket[C]) isIn(room *Room[C]) bool { return room != nil && slices.Contains(s.Rooms(), room) }
 
-// enterRooms puts a socket into rooms, all or none, and reports whether it was not in one of them before. mu must be
-// held.
-func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (entered bool, err error) {
+// enterRooms puts a socket into rooms, all or none, and returns those in which it was not before. mu must be held.
+func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (fresh []string, err error) {
 	limit := int(r.limit.Load())
 	list := s.Rooms() // appending writes only behind the end of what others may read
-	var fresh []string
 	for _, name := range rooms {
 		if s.isIn(s.Namespace.rooms[name]) {
 			continue
 		}
 		if fresh = append(fresh, name); limit > 0 && len(list)+len(fresh) > limit {
-			return false, fmt.Errorf("%w: the limit is %d", ErrTooManyRooms, limit)
+			return nil, fmt.Errorf("%w: the limit is %d", ErrTooManyRooms, limit)
 		}
 	}
 	if len(fresh) == 0 {
-		return false, nil
+		return nil, nil
 	}
 	cost := 0
 	for _, name := range fresh {
@@ -76,14 +74,13 @@ func (r *Registry[C]) enterRooms(s *Socket[C], rooms []string, f *Effects[C]) (e
 	}
 	s.rooms.Store(&list)
 	r.spend(s, cost)
-	return true, nil
+	return fresh, nil
 }
 
 // Leave takes a socket out of rooms, where it is in them.
 func (r *Registry[C]) Leave(s *Socket[C], rooms []string) (f Effects[C]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := s.Rooms()
 	for _, name := range rooms {
 		room, list := s.Namespace.rooms[name], s.Rooms()
 		i := slices.Index(list, room)
@@ -95,8 +92,9 @@ func (r *Registry[C]) Leave(s *Socket[C], rooms []string) (f Effects[C]) {
 		list = slices.Concat(list[:i], list[i+1:]) // others may be reading the old one
 		s.rooms.Store(&list)
 		s.places = slices.Delete(s.places, i, i+1)
+		f.Rooms = append(f.Rooms, name)
 	}
-	if len(s.Rooms()) < len(before) {
+	if len(f.Rooms) > 0 {
 		r.changed(s, &f)
 	}
 	return f

@@ -17,6 +17,42 @@ type Socket struct {
 	Rules  *rule.Rules
 }
 
+// Change is what may have changed of a socket.
+type Change struct {
+	Reason string // why it has gone; "" if it has not
+	Rules  *rule.Rules
+	Places []Place // rooms that show it, into which it came, which it left, or where it has another user or data
+}
+
+// Changes are those of sockets, by id, since they were compared.
+type Changes map[string]*changes
+
+type changes struct {
+	reason string // the latest
+	rules  *rule.Rules
+	places map[Place]bool
+}
+
+// Add adds a change.
+func (c Changes) Add(id string, change Change) {
+	one := c[id]
+	if one == nil {
+		one = &changes{places: make(map[Place]bool)}
+		c[id] = one
+	}
+	one.reason, one.rules = change.Reason, change.Rules
+	for _, place := range change.Places {
+		one.places[place] = true
+	}
+}
+
+// Restart forgets where sockets have changed, because all will be published again.
+func (c Changes) Restart() {
+	for _, one := range c {
+		clear(one.places)
+	}
+}
+
 // reasonLeave is why a socket has left a room that has not ended.
 const reasonLeave = "leave"
 
@@ -42,11 +78,25 @@ func NewOwn(edge string) *Own {
 	return &Own{edge: edge, sockets: make(map[string]Socket), rooms: make(map[Place]*source), changed: make(map[Place]bool)}
 }
 
-// Compare compares a socket with what was published of it, at most once between two calls of Take. reason is why it has gone, if it has.
-func (o *Own) Compare(id string, is Socket, reason string) {
-	was := o.sockets[id]
+// Compare compares sockets with what was published of them, at most once between two calls of Take. look returns how one
+// is. What has changed and is again as it was is published once more: who asked meanwhile for the members of the room
+// got the other state.
+func (o *Own) Compare(changed Changes, look func(id string) Socket) {
+	for id, by := range changed {
+		o.compare(id, look(id), by)
+	}
+}
+
+func (o *Own) compare(id string, is Socket, by *changes) {
+	was, reason := o.sockets[id], by.reason
 	if reason == "" || is.Rules != nil { // it is there, and in other rooms
 		reason = reasonLeave
+	}
+	for place := range by.places {
+		if !slices.Contains(was.Places, place) && !slices.Contains(is.Places, place) {
+			s := o.source(place, by.rules)
+			s.left = append(s.left, msg.Present{ID: id}.Gone(reason))
+		}
 	}
 	for _, place := range was.Places {
 		if s := o.rooms[place]; !slices.Contains(is.Places, place) {
@@ -56,22 +106,29 @@ func (o *Own) Compare(id string, is Socket, reason string) {
 		}
 	}
 	for _, place := range is.Places {
-		s, isIn := o.rooms[place], slices.Contains(was.Places, place)
-		if s == nil {
-			s = &source{rules: is.Rules}
-			o.rooms[place] = s
+		isIn := slices.Contains(was.Places, place)
+		if isIn && !by.places[place] && was.Equal(is.Present) {
+			continue
 		}
-		if !isIn {
+		s := o.source(place, is.Rules)
+		if s.joined = append(s.joined, is.Present); !isIn {
 			s.sockets++
-		}
-		if !isIn || !was.Equal(is.Present) {
-			s.joined = append(s.joined, is.Present)
-			o.changed[place] = true
 		}
 	}
 	if o.sockets[id] = is; len(is.Places) == 0 {
 		delete(o.sockets, id)
 	}
+}
+
+// source returns a room about which there is something to publish.
+func (o *Own) source(place Place, rules *rule.Rules) *source {
+	s := o.rooms[place]
+	if s == nil {
+		s = &source{rules: rules}
+		o.rooms[place] = s
+	}
+	o.changed[place] = true
+	return s
 }
 
 // Restart has all published again: N begins with 1, so readers forget what they had. It returns the ids of the sockets
