@@ -106,7 +106,7 @@ var doors = map[string][]string{
 	"github.com/nats-io/nkeys":         {"internal/natsconn"},
 	"github.com/nats-io/nats-server":   {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":           {"config"},
-	"github.com/go-json-experiment":    {"backend", "gateway/api"}, // encoding/json/v2 until the toolchain has it
+	"github.com/go-json-experiment":    {"backend", "gateway/api", "gateway/hook"}, // encoding/json/v2 until the toolchain has it
 	"github.com/spf13/pflag":           {"config"},
 	"github.com/prometheus":            {"admin"},
 	"go.yaml.in/yaml":                  {"config"},

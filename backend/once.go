@@ -15,6 +15,20 @@ import (
 	"partyline/wire/msg"
 )
 
+// Prepare is Emit in two steps, for a program that emits several events or none: its errors are all that can be wrong with an
+// event, and send publishes it. Errors of send are Offline and Closed, and TooLarge if NATS accepts less than before.
+func (t Target) Prepare(event string, args ...any) (send func() error, err error) {
+	m, err := t.event(subjects.VerbEmit, event, args)
+	if err != nil {
+		return nil, err
+	}
+	c := t.ns.svc.connection
+	if int64(m.Size()-len(m.Subject)) > c.nc.MaxPayload() {
+		return nil, sendError(nats.ErrMaxPayload, m, c.nc)
+	}
+	return func() error { return c.publish(m) }, nil
+}
+
 // EmitOnce is Emit for a namespace with recovery or rewind: it waits until the log of events has stored the event, and
 // returns its sequence there. Of several events with the same id, the log takes the first, whose sequence isDuplicate
 // ones return. It remembers an id for the stream's duplicate window, 2 minutes unless the stream was made otherwise.

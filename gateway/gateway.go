@@ -57,9 +57,9 @@ const mostHandlers = 32_768
 // New makes a gateway over the caller's connection, which stays the caller's. The error is about an option.
 func New(nc *nats.Conn, o Options) (*Gateway, error) {
 	g := &Gateway{nc: nc, mux: http.NewServeMux()}
-	options := []backend.Option{
-		backend.Logger(o.Log), backend.Prefix(o.Prefix), backend.WithLimits(backend.Limits{Handlers: mostHandlers}),
-	}
+	// Each request of the API, each handler and the watch of the Admin UI has one question under way: none takes another's.
+	limits := backend.Limits{Handlers: mostHandlers, Questions: api.MostQuestions + mostHandlers + 1}
+	options := []backend.Option{backend.Logger(o.Log), backend.Prefix(o.Prefix), backend.WithLimits(limits)}
 	if o.Secret != "" {
 		options = append(options, backend.EdgesSecret(o.Secret))
 	}

@@ -116,6 +116,29 @@ func TestHookAnswersToEvents(t *testing.T) {
 		"emit-many-rooms": {func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 200, `{"ack":[1],"emit":[{"to":{"rooms":["a"`+strings.Repeat(`,"`+strings.Repeat("%", 500)+`"`, 1000)+`]},"event":["m"]}]}`)
 		}, unusable, "bad answer"},
+		"emit-large": {func(w http.ResponseWriter, _ *http.Request) { // 400 KB here, 1.2 MB for NATS
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true},"event":["m"]},{"to":{"rooms":["a"`+strings.Repeat(`,"`+strings.Repeat("%", 500)+`"`, 800)+`]},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"emit-deep": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"room":"`+strings.Repeat("r.", 16)+`r"},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"ack-large": {func(w http.ResponseWriter, _ *http.Request) { // 1 MB here, 2 MB when they are escaped
+			answer(w, 200, `{"ack":["`+strings.Repeat("\u2028", 340_000)+`"],"emit":[{"to":{"all":true},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"twice":      {func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, `{"ack":[1],"ack":[2]}`) }, unusable, "bad answer"},
+		"twice-else": {func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, `{"ack":[1],"Ack":[2]}`) }, unusable, "bad answer"},
+		"twice-event": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true},"event":["m"],"event":["n"]}]}`)
+		}, unusable, "bad answer"},
+		"twice-inside": {func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, `{"ack":[{"a":1,"a":2}]}`) }, unusable, "bad answer"},
+		"two-targets": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":true,"room":""},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"not-all": {func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, 200, `{"ack":[1],"emit":[{"to":{"all":false},"event":["m"]}]}`)
+		}, unusable, "bad answer"},
+		"half":  {func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, `{"ack":["\ud83d"]}`) }, `["\ud83d"]`, ""}, // as in a text cut off by JavaScript
+		"latin": {func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, "{\"ack\":[\"\xe9\"]}") }, unusable, "bad answer"},
 		"huge": {func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, 200, `{"ack":["`+strings.Repeat("x", 1<<20)+`"]}`)
 		}, unusable, "bad answer"},
@@ -172,6 +195,8 @@ func TestHookAnswersToConnects(t *testing.T) {
 		"no content":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
 		"not found":   func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no such page", 404) },
 		"lying":       func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, "<html>") },
+		"twice":       func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, `{"user":"eve","user":"bob"}`) },
+		"twice no":    func(w http.ResponseWriter, _ *http.Request) { answer(w, 402, `{"message":"pay","message":"more"}`) },
 		"no grant":    func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, `{"rooms":"a"}`) },
 		"redirecting": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 302) },
 		"broken":      func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },

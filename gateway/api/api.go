@@ -33,7 +33,7 @@ const (
 	mostOnPage     = 1000      // sockets or rooms
 	standardPage   = 100       // without limit
 	mostIDBytes    = 255       // of an Idempotency-Key
-	mostUnderWay   = 1000      // requests of one key: hooks and other keys share the service's questions to edges
+	mostUnderWay   = 1000      // requests of one key: all share MostQuestions
 	mostBodies     = 256 << 20 // bytes of bodies of all requests under way
 	mostAnswers    = 256 << 20 // bytes of answers to all requests under way, until they are sent
 	mostOfKey      = 128 << 20 // of these, bytes of the answers to one key
@@ -41,6 +41,10 @@ const (
 	bodyTime       = 10 * time.Second
 	batchTime      = time.Minute // to carry out a batch
 )
+
+// MostQuestions is how many requests of all keys together wait for clients, edges and the log of events at once. More get
+// the problem busy.
+const MostQuestions = 4096
 
 // Document is the OpenAPI 3.1 document that /openapi.json serves.
 //
@@ -66,6 +70,7 @@ type API struct {
 	complaints *throttle.Logger
 	bodies     atomic.Int64 // bytes of those under way
 	answers    atomic.Int64 // the same
+	questions  atomic.Int64 // requests that count against MostQuestions
 	lists      lists
 	commands   []tally.Counter // by operation
 	problems   []tally.Counter // by kind
@@ -268,7 +273,18 @@ func (q *request) carryOut(at int, input []byte) (any, error) {
 	if at < len(verbs) && !slices.Contains(q.Verbs, op.name) {
 		return nil, problemOf(notAllowed, "this key has no verb %s", op.name)
 	}
+	if q.asks(op.name) {
+		defer q.questions.Add(-1)
+		if q.questions.Add(1) > MostQuestions {
+			return nil, problemOf(busy, "%d requests wait for clients, edges or the log of events", MostQuestions)
+		}
+	}
 	return op.run(q, input)
+}
+
+// asks reports whether an operation waits for clients, edges or the log. A batch does not; its commands do.
+func (q *request) asks(operation string) bool {
+	return operation != "batch" && (q.id != "" || operation != "emit" && operation != "broadcast")
 }
 
 // pay returns a problem if the key has sent too many commands to send one more now.

@@ -1,16 +1,16 @@
 package hook
 
 import (
-	"bytes"
-	"encoding/json"
+	jsonv1 "encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"partyline/backend"
 	"partyline/subjects"
@@ -38,11 +38,14 @@ func (a *answer) check(isConnect bool) *failure {
 	case isConnect && (a.status != http.StatusOK || len(a.body) == 0):
 		return &failure{result: badAnswer, err: fmt.Errorf("a connect was answered with %d and %d bytes; 200 and {} admit", a.status, len(a.body))}
 	case len(a.body) == 0:
+		return nil
 	case !a.isJSON():
 		return &failure{result: badAnswer, err: fmt.Errorf("the answer has Content-Type %.100q, not application/json", a.kind)}
-	case msg.CheckObject(a.body) != nil:
-		return &failure{result: badAnswer, err: errors.New("the answer is no JSON object")}
-	case isConnect:
+	}
+	if err := a.decode(&map[string]jsontext.Value{}); err != nil {
+		return &failure{result: badAnswer, err: err}
+	}
+	if isConnect {
 		var err error
 		if a.granted, err = msg.ParseGrant(a.body); err != nil {
 			return &failure{result: badAnswer, err: fmt.Errorf("the answer is no grant: %w", err)}
@@ -57,14 +60,26 @@ func (a *answer) isJSON() bool {
 	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json"))
 }
 
+// decode reads the answer: a JSON object in UTF-8, with no member twice, at any depth. Half a surrogate pair may be in it, as
+// in a text that was cut off: clients send them, and endpoints send them back.
+func (a *answer) decode(into any, more ...json.Options) error {
+	if err := msg.CheckObject(a.body); err != nil {
+		return fmt.Errorf("the answer is no JSON object: %w", err)
+	}
+	if err := json.Unmarshal(a.body, into, append(more, jsontext.AllowInvalidUTF8(true))...); err != nil {
+		return fmt.Errorf("the answer: %w", err)
+	}
+	return nil
+}
+
 // refuse reads a refusal: {"message":…,"data":…}. Without a message, 401 and 403 are one, too. Any other 4xx is no
 // decision: a client that is refused never tries again, and a proxy or a wrong path answers so, too.
 func (a *answer) refuse() *failure {
 	var body struct {
-		Message string          `json:"message"`
-		Data    json.RawMessage `json:"data"`
+		Message string            `json:"message"`
+		Data    jsonv1.RawMessage `json:"data"`
 	}
-	hasMessage := a.isJSON() && json.Unmarshal(a.body, &body) == nil && body.Message != ""
+	hasMessage := a.isJSON() && a.decode(&body) == nil && body.Message != ""
 	if !hasMessage && a.status != http.StatusUnauthorized && a.status != http.StatusForbidden {
 		return &failure{result: refused, err: fmt.Errorf("the endpoint answers %d without a message, which refuses nothing", a.status)}
 	}
@@ -96,21 +111,15 @@ const (
 
 // reaction is the answer to an event.
 type reaction struct {
-	Ack  json.RawMessage `json:"ack"`
-	Emit []emit          `json:"emit"`
+	Ack  []jsonv1.RawMessage `json:"ack"`
+	Emit []emit              `json:"emit"`
 }
 
 // emit is an event for sockets of the namespace.
 type emit struct {
-	To struct {
-		All    bool     `json:"all"`
-		Room   string   `json:"room"`
-		Rooms  []string `json:"rooms"`
-		Socket string   `json:"socket"`
-		User   string   `json:"user"`
-	} `json:"to"`
-	Except []string          `json:"except"`
-	Event  []json.RawMessage `json:"event"`
+	To     map[string]jsontext.Value `json:"to"`
+	Except []string                  `json:"except"`
+	Event  []jsonv1.RawMessage       `json:"event"`
 }
 
 // carryOut sends the ack and the emits of an answer. p is nil for a disconnect. Nothing is sent if a part of the answer
@@ -120,80 +129,69 @@ func (a *answer) carryOut(so *backend.Socket, p *backend.Packet, userRoom string
 		return nil
 	}
 	var r reaction
-	d := json.NewDecoder(bytes.NewReader(a.body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil && err != io.EOF {
-		return &failure{result: badAnswer, err: fmt.Errorf("the answer to an event: %w", err)}
+	if err := a.decode(&r, json.RejectUnknownMembers(true)); err != nil {
+		return err
 	}
-	var ack []json.RawMessage
-	switch {
-	case r.Ack != nil && json.Unmarshal(r.Ack, &ack) != nil:
-		return &failure{result: badAnswer, err: errors.New("ack must be an array of arguments")}
-	case msg.CheckPlaceholders(a.body, 0) != nil:
-		return &failure{result: badAnswer, err: errors.New("an answer has no binary arguments, so no placeholders of them")}
-	case len(r.Emit) > mostEmits:
-		return &failure{result: badAnswer, err: fmt.Errorf("emit has %d events; the limit is %d", len(r.Emit), mostEmits)}
+	if err := msg.CheckPlaceholders(a.body, 0); err != nil {
+		return errors.New("an answer has no binary arguments, so no placeholders of them")
 	}
-	targets, names := make([]backend.Target, len(r.Emit)), make([]string, len(r.Emit))
-	for i := range r.Emit {
+	if len(r.Emit) > mostEmits {
+		return fmt.Errorf("emit has %d events; the limit is %d", len(r.Emit), mostEmits)
+	}
+	sends := make([]func() error, len(r.Emit))
+	for i, e := range r.Emit {
 		var err error
-		if targets[i], names[i], err = r.Emit[i].read(so.Namespace(), userRoom); err != nil {
-			return &failure{result: badAnswer, err: fmt.Errorf("emit[%d]: %w", i, err)}
+		if sends[i], err = e.prepare(so.Namespace(), userRoom); err != nil {
+			return fmt.Errorf("emit[%d]: %w", i, err)
 		}
 	}
-	var errs []error
 	if r.Ack != nil && p != nil {
-		errs = append(errs, p.Ack(anys(ack)...))
+		if err := p.Ack(anys(r.Ack)...); err != nil { // it may be too large
+			return err
+		}
 	}
-	for i, e := range r.Emit {
-		errs = append(errs, targets[i].Emit(names[i], anys(e.Event[1:])...))
+	errs := make([]error, len(sends))
+	for i, send := range sends {
+		errs[i] = send()
 	}
 	return errors.Join(errs...)
 }
 
-// read returns the target and the name of the event.
-func (e *emit) read(ns *backend.Namespace, userRoom string) (t backend.Target, name string, err error) {
+// prepare returns what sends the event, if it can be sent.
+func (e *emit) prepare(ns *backend.Namespace, userRoom string) (send func() error, err error) {
+	var name string
 	if len(e.Event) == 0 || json.Unmarshal(e.Event[0], &name) != nil {
-		return t, "", errors.New(`event must be an array that begins with a name: ["message","hi"]`)
+		return nil, errors.New(`event must be an array that begins with a name: ["message","hi"]`)
 	}
-	members, named := 0, slices.Clone(e.Except)
-	t = ns.Target
-	for _, member := range []struct {
-		isGiven bool
-		names   []string
-	}{
-		{e.To.All, nil}, {e.To.Room != "", []string{e.To.Room}}, {len(e.To.Rooms) > 0, e.To.Rooms},
-		{e.To.Socket != "", []string{e.To.Socket}}, {e.To.User != "" && userRoom != "", []string{userRoom + e.To.User}},
-	} {
-		if member.isGiven {
-			members++
-			t = t.To(member.names...)
-			named = append(named, member.names...)
+	t, n, isOne := ns.Target, len(e.Except), false
+	for member, value := range e.To {
+		var names []string
+		switch member {
+		case "all":
+			isOne = string(value) == "true"
+		case "rooms":
+			isOne = json.Unmarshal(value, &names) == nil && len(names) > 0
+		case "room", "socket", "user":
+			var one string
+			isOne = value.Kind() == '"' && json.Unmarshal(value, &one) == nil && (member != "socket" || subjects.IsSocketID(one))
+			if member == "user" {
+				isOne = isOne && userRoom != "" && one != ""
+				one = userRoom + one
+			}
+			names = []string{one}
 		}
-	}
-	for _, name := range named {
-		if _, err := subjects.AppendRoom(nil, name); err != nil && !subjects.IsSocketID(name) {
-			return t, "", fmt.Errorf("room %.64q: %w", name, err)
-		}
+		t, n = t.To(names...), n+len(names)
 	}
 	switch {
-	case members != 1:
-		return t, "", errors.New(`to must have one of all, room, rooms, socket, user: {"room":"a"}`)
-	case e.To.Socket != "" && !subjects.IsSocketID(e.To.Socket):
-		return t, "", errors.New("to: socket is no socket's id")
-	case len(named) > mostNames:
-		return t, "", fmt.Errorf("to and except have %d names; the limit is %d", len(named), mostNames)
+	case len(e.To) != 1 || !isOne:
+		return nil, errors.New(`to must have one of all, room, rooms, socket, user: {"room":"a"}`)
+	case n > mostNames:
+		return nil, fmt.Errorf("to and except have %d names; the limit is %d", n, mostNames)
 	}
-	if _, err := msg.EventName(nil, slices.Concat([]byte("["), e.Event[0], []byte("]"))); err != nil {
-		return t, "", fmt.Errorf("the event's name %.64q: %w", name, err)
-	}
-	if _, err := subjects.AppendEvent(nil, name); err != nil {
-		return t, "", fmt.Errorf("the event's name %.64q: %w", name, err)
-	}
-	return t.Except(e.Except...), name, nil
+	return t.Except(e.Except...).Prepare(name, anys(e.Event[1:])...)
 }
 
-func anys(values []json.RawMessage) []any {
+func anys(values []jsonv1.RawMessage) []any {
 	list := make([]any, len(values))
 	for i, value := range values {
 		list[i] = value

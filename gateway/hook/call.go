@@ -42,7 +42,7 @@ const (
 	refused    // 4xx
 	redirected // 3xx, which is not followed
 	badAnswer  // not what the documentation says
-	stopped    // the gateway was closed meanwhile, or has lost the socket
+	stopped    // the gateway was closed meanwhile, or has lost the socket or NATS
 	results
 )
 

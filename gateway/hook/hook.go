@@ -199,9 +199,7 @@ func (hs *Hooks) event(so *backend.Socket, p *backend.Packet) error {
 	if err == nil {
 		return nil
 	}
-	hs.gaveUp(so, p.Event, err)
-	var f *failure
-	if p.WantsAck && errors.As(err, &f) && !f.result.mayRepeat() {
+	if f := hs.gaveUp(so, p.Event, err); p.WantsAck && !f.result.mayRepeat() {
 		// Another try would not help, so the client need not wait for its own timeout.
 		if err := p.Ack(map[string]string{"error": "no usable answer"}); err != nil && !errors.Is(err, backend.Answered) {
 			return err
@@ -229,16 +227,19 @@ func (hs *Hooks) ended(so *backend.Socket, reason string) {
 }
 
 // gaveUp counts and logs what a hook was not told, or what its answer could not do.
-func (hs *Hooks) gaveUp(so *backend.Socket, event string, err error) {
-	why := badAnswer
+func (hs *Hooks) gaveUp(so *backend.Socket, event string, err error) *failure {
 	var f *failure
-	if errors.As(err, &f) {
-		why = f.result
+	if !errors.As(err, &f) { // of the answer, or of sending what it says
+		f = &failure{result: badAnswer, err: err}
+		if errors.Is(err, backend.Offline) || errors.Is(err, backend.Closed) {
+			f.result = stopped
+		}
 	}
-	hs.stats.givenUp[why].Inc()
+	hs.stats.givenUp[f.result].Inc()
 	place := so.Namespace().Name() + " " + event
-	hs.complaints.Log(slog.LevelWarn, "a hook was given up", place, why.String(),
-		"namespace", so.Namespace().Name(), "event", event, "socket", so.ID(), "reason", why.String(), "error", err)
+	hs.complaints.Log(slog.LevelWarn, "a hook was given up", place, f.result.String(),
+		"namespace", so.Namespace().Name(), "event", event, "socket", so.ID(), "reason", f.result.String(), "error", err)
+	return f
 }
 
 // The types of CloudEvents.
