@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
@@ -205,4 +206,16 @@ func TestAdminUIInside(t *testing.T) {
 	c := enginetest.Dial(t, enginetest.NewConversation(t), "operator", "http://"+log[len(log)-1].Address, nil)
 	edgetest.Enter(c, "/admin", "")
 	c.Hangup()
+}
+
+// Connections to the gateway are among those that limits.connections bounds: each that sends nothing gives way to a new one.
+func TestGatewayInsideBoundsConnections(t *testing.T) {
+	log, stop := started(t, "--gateway.listen=127.0.0.1:0", "--limits.connections=100")
+	t.Cleanup(stop)
+	began := time.Now()
+	dialled := edgetest.Flood(t, log[len(log)-1].Gateway, 200)
+	edgetest.Eventually(t, "connections were closed for new ones", func() bool { return dialled() >= 400 })
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("it took %s, as long as until they are closed for sending nothing", took)
+	}
 }

@@ -2,18 +2,14 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -158,27 +154,7 @@ hooks:
   - {namespaces: [/chat], events: [connect], url: "`+app.URL+`", secrets_file: "`+secrets+`"}
 `, "sh", "-c", `ulimit -n 128; exec "$0" "$@"`, os.Args[0])
 	edgetest.Eventually(t, "the gateway is ready", func() bool { return g.status("/readyz") == 200 })
-	ctx, stop := context.WithCancel(t.Context())
-	var flood sync.WaitGroup
-	defer flood.Wait()
-	defer stop()
-	var dialled atomic.Int64
-	for range 200 { // each comes back when it is closed
-		flood.Go(func() {
-			for tick := time.Tick(50 * time.Millisecond); ctx.Err() == nil; <-tick {
-				c, err := net.Dial("tcp", g.address)
-				if err != nil {
-					continue
-				}
-				dialled.Add(1)
-				end := context.AfterFunc(ctx, func() { _ = c.Close() })
-				_, _ = c.Read(make([]byte, 1))
-				end()
-				_ = c.Close()
-			}
-		})
-	}
-	edgetest.Eventually(t, "all are there", func() bool { return dialled.Load() >= 200 })
+	edgetest.Flood(t, g.address, 200)
 	began := time.Now()
 	edge.Enter("ann", "/chat")
 	edgetest.Eventually(t, "the API answers", func() bool {
