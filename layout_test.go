@@ -60,7 +60,8 @@ var layers = map[string][]string{
 	"edge/presence":             {"internal/members", "internal/tally", "rule", "subjects", "wire/msg"},
 	"edge":                      {"bus", "edge/owner", "edge/presence", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/members", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"rule", "subjects", "wire/msg", "internal/liveness", "internal/members", "internal/throttle", "internal/wake"},
-	"gateway/api":               {"backend", "internal/tally", "internal/throttle", "subjects"},
+	"gateway/strict":            {},
+	"gateway/api":               {"backend", "gateway/strict", "internal/tally", "internal/throttle", "subjects"},
 	"gateway/adminui":           {"backend", "internal/address", "internal/tally", "internal/throttle", "internal/wake", "subjects"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
 	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/natsconn", "internal/tally", "rule", "subjects", "token", "wire/msg"},
@@ -85,7 +86,7 @@ var layers = map[string][]string{
 	"examples/one-file":         {"", "backend"},
 	"examples/tokens":           {},
 	"cmd/internal/tokens":       {"config", "rule", "token", "wire/msg"},
-	"gateway/hook":              {"backend", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
+	"gateway/hook":              {"backend", "gateway/strict", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
 	"gateway":                   {"backend", "gateway/adminui", "gateway/api", "gateway/hook", "internal/tally", "internal/throttle", "subjects", "wire/msg"},
 	"cmd/internal/program":      {"config", "internal/listen", "internal/logqueue", "internal/tally"},
 	"cmd/internal/gateways":     {"admin", "cmd/internal/program", "config", "gateway", "gateway/adminui", "gateway/api", "gateway/hook", "internal/listen", "internal/natsconn", "internal/redact", "internal/tally", "internal/throttle"},
@@ -106,7 +107,7 @@ var doors = map[string][]string{
 	"github.com/nats-io/nkeys":         {"internal/natsconn"},
 	"github.com/nats-io/nats-server":   {"internal/natsd", "internal/natsd/natsdtest"},
 	"github.com/knadh/koanf":           {"config"},
-	"github.com/go-json-experiment":    {"backend", "gateway/api", "gateway/hook"}, // encoding/json/v2 until the toolchain has it
+	"github.com/go-json-experiment":    {"backend", "gateway/api", "gateway/hook", "gateway/strict"}, // encoding/json/v2 until the toolchain has it
 	"github.com/spf13/pflag":           {"config"},
 	"github.com/prometheus":            {"admin"},
 	"go.yaml.in/yaml":                  {"config"},

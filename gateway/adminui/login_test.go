@@ -33,6 +33,11 @@ func TestLogin(t *testing.T) {
 	if again.session != "" {
 		t.Error("a session is prolonged by itself")
 	}
+	again = s.open(0, `{"sessionId":"`+p.session+`","username":"ann","password":"wrong"}`)
+	again.until("it has the features", func() bool { return again.features != nil })
+	if again.session != "" {
+		t.Error("a session is prolonged without the password")
+	}
 	last := "A"
 	if strings.HasSuffix(p.session, last) {
 		last = "B"
@@ -40,7 +45,7 @@ func TestLogin(t *testing.T) {
 	if got := s.refused(0, bySession(p.session[:len(p.session)-1]+last)); got != "invalid credentials" {
 		t.Errorf("a forged session: %q", got)
 	}
-	if n := ui.figure("admin_logins_total", "session"); n != 1 {
+	if n := ui.figure("admin_logins_total", "session"); n != 2 {
 		t.Errorf("%d pages came with a session", n)
 	}
 

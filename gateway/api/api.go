@@ -7,8 +7,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	_ "embed" // openapi.json
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -16,8 +18,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/go-json-experiment/json"
 
 	"partyline/backend"
 	"partyline/internal/tally"
@@ -28,8 +28,6 @@ import (
 const (
 	mostBytes      = 1 << 20   // of a body
 	mostBatchBytes = 16 << 20  // of the body of a batch
-	mostCommands   = 1000      // of a batch
-	mostNames      = 1000      // of a list of rooms
 	mostOnPage     = 1000      // sockets or rooms
 	standardPage   = 100       // without limit
 	mostIDBytes    = 255       // of an Idempotency-Key
@@ -171,7 +169,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func write(w http.ResponseWriter, status int, value any) {
 	text, isText := value.([]byte)
 	if !isText {
-		text, _ = json.Marshal(value)
+		var out bytes.Buffer
+		e := json.NewEncoder(&out) // version 1: what clients ack may have a member twice, and half a surrogate pair
+		e.SetEscapeHTML(false)
+		_ = e.Encode(value)
+		text = bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(text)
@@ -246,7 +248,7 @@ func (q *request) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	if q.id, err = idempotencyKey(r, name); err != nil {
 		return nil, err
 	}
-	if err := q.pay(); err != nil {
+	if err := q.pay(1, 1); err != nil {
 		return nil, err
 	}
 	q.ctx = backend.CountAnswers(r.Context(), q.keep)
@@ -287,13 +289,13 @@ func (q *request) asks(operation string) bool {
 	return operation != "batch" && (q.id != "" || operation != "emit" && operation != "broadcast")
 }
 
-// pay returns a problem if the key has sent too many commands to send one more now.
-func (q *request) pay() error {
+// pay counts commands; see take. It returns a problem if the key has sent too many before.
+func (q *request) pay(commands, least int) error {
 	rate := q.now.Load().requestsPerSecond
 	if rate == 0 {
 		return nil
 	}
-	if wait := q.take(rate, time.Now()); wait > 0 {
+	if wait := q.take(commands, least, rate, time.Now()); wait > 0 {
 		p := problemOf(tooFast, "this key may send %g commands a second", rate)
 		p.after = wait
 		return p

@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"partyline/gateway/strict"
 )
 
 // outcome is the result of one command of a batch: that of the command alone.
@@ -21,23 +23,25 @@ type outcome struct {
 // batch carries out commands one after the other. Those that fail do not stop the others.
 func batch(q *request, body []byte) (any, error) {
 	var b struct {
-		Commands []jsontext.Value `json:"commands"`
+		Commands strict.List[jsontext.Value] `json:"commands"`
 	}
 	if err := decode(body, &b); err != nil {
 		return nil, err
 	}
 	n := len(b.Commands)
-	if n == 0 || n > mostCommands {
-		return nil, problemOf(badRequest, "commands: %d of them; there must be 1 to %d", n, mostCommands)
+	if n == 0 {
+		return nil, problemOf(badRequest, "commands: 0 of them; there must be 1 to %d", strict.MostElements)
 	}
-	q.owe(n - 1)
+	if err := q.pay(n-1, 0); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(q.ctx, batchTime)
 	defer cancel()
 	outcomes := make([]outcome, n)
 	for i, command := range b.Commands {
 		one := request{API: q.API, holder: q.holder, ctx: ctx, isBatch: true}
 		if q.id != "" {
-			one.id = fmt.Sprintf("%s/%d", q.id, i)
+			one.id = fmt.Sprintf("%s %d", q.id, i) // no other request has an id with a space
 		}
 		kept := q.kept
 		switch result, err := one.ofBatch(command); {

@@ -12,24 +12,25 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"partyline/backend"
+	"partyline/gateway/strict"
 	"partyline/subjects"
 )
 
 // addressed is what the bodies of all commands begin with.
 type addressed struct {
-	Verb      string   `json:"verb"` // in a batch
-	Namespace string   `json:"namespace"`
-	To        *to      `json:"to"`
-	Except    []string `json:"except"`
+	Verb      string              `json:"verb"` // in a batch
+	Namespace string              `json:"namespace"`
+	To        *to                 `json:"to"`
+	Except    strict.List[string] `json:"except"`
 }
 
 // to is a target. It has exactly one member.
 type to struct {
-	All    *bool    `json:"all"`
-	Room   *string  `json:"room"`
-	Rooms  []string `json:"rooms"`
-	Socket *string  `json:"socket"`
-	User   *string  `json:"user"`
+	All    *bool               `json:"all"`
+	Room   *string             `json:"room"`
+	Rooms  strict.List[string] `json:"rooms"`
+	Socket *string             `json:"socket"`
+	User   *string             `json:"user"`
 }
 
 var errOtherKind = errors.New("it is another kind of JSON")
@@ -89,9 +90,6 @@ func (q *request) read(body []byte, into any, b *addressed) (t backend.Target, e
 			return t, err
 		}
 	}
-	if len(b.Except) > mostNames {
-		return t, problemOf(badRequest, "except: %d names; the limit is %d", len(b.Except), mostNames)
-	}
 	return t.Except(b.Except...), q.allowRooms("except", rooms)
 }
 
@@ -129,17 +127,14 @@ func (q *request) sockets(ns *backend.Namespace, to *to) (t backend.Target, err 
 
 // roomList checks a list of rooms that must have some.
 func (q *request) roomList(member string, rooms []string) error {
-	if len(rooms) == 0 || len(rooms) > mostNames {
-		return problemOf(badRequest, "%s: %d rooms; there must be 1 to %d", member, len(rooms), mostNames)
+	if len(rooms) == 0 {
+		return problemOf(badRequest, "%s: 0 rooms; there must be 1 to %d", member, strict.MostElements)
 	}
 	return q.allowRooms(member, rooms)
 }
 
-// event is the member event: the name, then the arguments.
-type event []jsontext.Value
-
-// split returns the name and the arguments, which point into the body.
-func (e event) split() (name string, args []any, err error) {
+// split returns the name and the arguments of the member event.
+func split(e []jsontext.Value) (name string, args []any, err error) {
 	if len(e) == 0 || e[0].Kind() != '"' {
 		return "", nil, problemOf(badRequest, `event must be an array that begins with the event's name: ["message","hi"]`)
 	}
@@ -169,12 +164,12 @@ func (c *change[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 
 // grantBody is the member grant.
 type grantBody struct {
-	User    change[string]   `json:"user"`
-	Rooms   change[[]string] `json:"rooms"`
-	Join    change[[]string] `json:"join"`
-	Leave   change[[]string] `json:"leave"`
-	Emit    change[[]string] `json:"emit"`
-	Expires change[int64]    `json:"expires"` // seconds since 1970
+	User    change[string]              `json:"user"`
+	Rooms   change[strict.List[string]] `json:"rooms"`
+	Join    change[strict.List[string]] `json:"join"`
+	Leave   change[strict.List[string]] `json:"leave"`
+	Emit    change[strict.List[string]] `json:"emit"`
+	Expires change[int64]               `json:"expires"` // seconds since 1970
 }
 
 // grant returns the change that a body is.

@@ -50,8 +50,8 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		{"emit", `{"namespace":"/chat","to":{"user":""},` + event + `}`, "user is empty"},
 		{"emit", `{"namespace":"/chat","to":{"room":"` + strings.Repeat("r", 513) + `"},` + event + `}`, "512"},
 		{"emit", `{"namespace":"/chat","to":{"room":"` + strings.Repeat("r.", 16) + `r"},` + event + `}`, "16 tokens"},
-		{"emit", `{"namespace":"/chat","to":{"rooms":["` + strings.Repeat(`a","`, 1000) + `b"]},` + event + `}`, "1001 rooms"},
-		{"emit", `{"namespace":"/chat",` + to + `,"except":["` + strings.Repeat(`a","`, 1000) + `b"],` + event + `}`, "1001 names"},
+		{"emit", `{"namespace":"/chat","to":{"rooms":["` + strings.Repeat(`a","`, 1000) + `b"]},` + event + `}`, "more than 1000"},
+		{"emit", `{"namespace":"/chat",` + to + `,"except":["` + strings.Repeat(`a","`, 1000) + `b"],` + event + `}`, "more than 1000"},
 		{"emit", "{\"namespace\":\"/chat\",\"to\":{\"room\":\"\xff\xfe\"}," + event + `}`, "UTF-8"},
 		{"emit", `{"namespace":"/chat","to":{"room":"\ud800"},` + event + `}`, "surrogate"},
 		{"emit", `{"namespace":"",` + to + `,` + event + `}`, "namespace"},
@@ -62,6 +62,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		{"emit", `{"namespace":"/chat",` + to + `}`, "event must be"},
 		{"emit", `{"namespace":"/chat",` + to + `,"event":[]}`, "event must be"},
 		{"emit", `{"namespace":"/chat",` + to + `,"event":[7]}`, "event must be"},
+		{"emit", `{"namespace":"/chat",` + to + `,"event":["x"` + strings.Repeat(",0", 1000) + `]}`, "/event\": it has more than 1000"},
 		{"emit", `{"namespace":"/chat",` + to + `,"event":"x"}`, "/event"},
 		{"emit", `{"namespace":"/chat",` + to + `,"event":["connect"]}`, "reserved"},
 		{"emit", `{"namespace":"/chat",` + to + `,"event":["disconnecting"]}`, "reserved"},
@@ -151,6 +152,10 @@ func TestASlowBody(t *testing.T) {
 	}
 	text, _ := io.ReadAll(response.Body)
 	s.isProblem(reply{response.StatusCode, response.Header, string(text)}, tooSlow, "10s")
+	_ = c.SetReadDeadline(time.Now().Add(edgetest.Patience))
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the connection stays open: %v", err)
+	}
 }
 
 // TestALongAskOutlivesTheTimeOfTheBody holds an ask for longer than its body could take.
@@ -162,6 +167,31 @@ func TestALongAskOutlivesTheTimeOfTheBody(t *testing.T) {
 	s := begin(t)
 	ann := s.Enter("ann", "/chat")
 	s.isProblem(s.post("ask", fmt.Sprintf(`{"namespace":"/chat","to":{"socket":%q},"event":["x"],"timeout":%d}`, ann.ID, bodyTime.Milliseconds()+500)), noAnswer, "the client did not answer")
+}
+
+// What one client acks is JSON, and does not spoil the answers of the others.
+func TestAcksOfHostileClients(t *testing.T) {
+	s := begin(t)
+	acks := []string{`["yes"]`, `[{"a":1,"a":2}]`, `["\\ud83d"]`, strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999)}
+	var clients []*edgetest.Socket
+	for i := range acks {
+		clients = append(clients, s.Enter(fmt.Sprint("client ", i), "/chat"))
+	}
+	answered := make(chan reply)
+	go func() { answered <- s.post("ask", `{"namespace":"/chat","to":{"all":true},"event":["all?"]}`) }()
+	for i, so := range clients {
+		so.Expect(`42/chat,1["all?"]`)
+		so.Acks("1", acks[i])
+	}
+	got := <-answered
+	for i, so := range clients {
+		if want := `{"socket":"` + so.ID + `","ack":` + acks[i] + `}`; !strings.Contains(got.body, want) {
+			t.Errorf("%d %.300s has no %.100s", got.status, got.body, want)
+		}
+	}
+	if end := `,"missing":[],"silent":[]}`; got.status != 200 || !strings.HasSuffix(got.body, end) {
+		t.Errorf("%d, and it does not end with %s", got.status, end)
+	}
 }
 
 func TestWithoutNATS(t *testing.T) {

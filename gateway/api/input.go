@@ -26,7 +26,9 @@ func (b *body) read(w http.ResponseWriter, r *http.Request) error {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	err := b.readAll(http.MaxBytesReader(w, r.Body, int64(b.most)))
-	_ = control.SetReadDeadline(time.Time{}) // else it would end the request's context
+	if err == nil { // else it bounds the rest, which net/http reads
+		_ = control.SetReadDeadline(time.Time{}) // or it would end the request's context
+	}
 	return err
 }
 

@@ -94,25 +94,19 @@ func (a *API) holderOf(authorization string) (found *holder) {
 	return found
 }
 
-// take counts a command against the rate, in commands a second. It returns how long to wait if that is exceeded.
-func (h *holder) take(rate float64, now time.Time) (wait time.Duration) {
+// take counts n commands against the rate, in commands a second. It returns how long to wait if fewer than least are free.
+// One command needs one. The others of a batch need none: what follows waits for them, also another batch.
+func (h *holder) take(n, least int, rate float64, now time.Time) (wait time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	burst := max(1, rate)
 	h.tokens = min(burst, h.tokens+now.Sub(h.at).Seconds()*rate)
 	h.at = now
-	if h.tokens < 1 {
-		return time.Duration((1 - h.tokens) / rate * float64(time.Second))
+	if missing := float64(least) - h.tokens; missing > 0 {
+		return time.Duration(missing / rate * float64(time.Second))
 	}
-	h.tokens--
-	return 0
-}
-
-// owe counts the other commands of a batch. They may exceed the rate once, and what follows waits for it.
-func (h *holder) owe(n int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.tokens -= float64(n)
+	return 0
 }
 
 // allow returns a problem unless the key has a permission.

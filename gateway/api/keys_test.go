@@ -203,12 +203,25 @@ func TestABatchCountsItsCommands(t *testing.T) {
 		{time.Hour, 100, 0}, {0, 1, 10 * time.Millisecond},
 	} {
 		now = now.Add(c.after)
-		wait := h.take(100, now)
+		wait := h.take(1, 1, 100, now)
 		if wait == 0 {
-			h.owe(c.n - 1)
+			wait = h.take(c.n-1, 0, 100, now)
 		}
 		if (wait - c.wait).Abs() > time.Millisecond {
 			t.Errorf("step %d: %s, want %s", i, wait, c.wait)
+		}
+	}
+}
+
+// Of two batches that have begun, one alone may exceed the rate.
+func TestTwoBatchesAtOnce(t *testing.T) {
+	h, now := &holder{}, time.Now()
+	for i, c := range []struct {
+		n, least int
+		isLate   bool
+	}{{1, 1, false}, {1, 1, false}, {999, 0, false}, {999, 0, true}, {1, 1, true}} {
+		if wait := h.take(c.n, c.least, 100, now); (wait > 0) != c.isLate {
+			t.Errorf("step %d: %s", i, wait)
 		}
 	}
 }

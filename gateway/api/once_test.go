@@ -62,8 +62,12 @@ func TestAnIdempotencyKeyCountsOnce(t *testing.T) {
 			}
 		}
 	}
+	alone := s.post("emit", `{"namespace":"/news","to":{"all":true},"event":["alone"]}`, "Idempotency-Key", "b/0")
+	if _, isDuplicate := sequence(alone); isDuplicate {
+		t.Error("an event counts as one of a batch")
+	}
 	s.answers("emit", `{"namespace":"/news","to":{"all":true},"event":["end"]}`, 202, "{}")
-	for _, name := range []string{"one", "two", "end"} {
+	for _, name := range []string{"one", "two", "alone", "end"} {
 		if got := ann.Next(); !strings.HasPrefix(got, `42/news,["`+name+`","`) {
 			t.Errorf("%s, want %s", got, name)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"partyline/backend"
+	"partyline/gateway/strict"
 	"partyline/subjects"
 )
 
@@ -33,8 +34,8 @@ type emitted struct {
 }
 
 // event sends an event to a target, once if the request has an Idempotency-Key.
-func (q *request) event(t backend.Target, namespace string, e event, isVolatile bool) (any, error) {
-	name, args, err := e.split()
+func (q *request) event(t backend.Target, namespace string, e []jsontext.Value, isVolatile bool) (any, error) {
+	name, args, err := split(e)
 	if err != nil {
 		return nil, err
 	}
@@ -53,8 +54,8 @@ func (q *request) event(t backend.Target, namespace string, e event, isVolatile 
 func emit(q *request, body []byte) (any, error) {
 	var b struct {
 		addressed
-		Event    event `json:"event"`
-		Volatile bool  `json:"volatile"`
+		Event    strict.List[jsontext.Value] `json:"event"`
+		Volatile bool                        `json:"volatile"`
 	}
 	t, err := q.read(body, &b, &b.addressed)
 	if err != nil {
@@ -67,9 +68,9 @@ func emit(q *request, body []byte) (any, error) {
 func broadcast(q *request, body []byte) (any, error) {
 	var b struct {
 		addressed
-		Sender   string `json:"sender"`
-		Event    event  `json:"event"`
-		Volatile bool   `json:"volatile"`
+		Sender   string                      `json:"sender"`
+		Event    strict.List[jsontext.Value] `json:"event"`
+		Volatile bool                        `json:"volatile"`
 	}
 	t, err := q.read(body, &b, &b.addressed)
 	if err != nil {
@@ -102,8 +103,8 @@ type missing struct {
 func ask(q *request, body []byte) (any, error) {
 	var b struct {
 		addressed
-		Event   event `json:"event"`
-		Timeout *int  `json:"timeout"` // milliseconds
+		Event   strict.List[jsontext.Value] `json:"event"`
+		Timeout *int                        `json:"timeout"` // milliseconds
 	}
 	t, err := q.read(body, &b, &b.addressed)
 	if err != nil {
@@ -117,7 +118,7 @@ func ask(q *request, body []byte) (any, error) {
 	if timeout < least || timeout > most {
 		return nil, problemOf(badRequest, "timeout must be %d to %d milliseconds", least, most)
 	}
-	name, args, err := b.Event.split()
+	name, args, err := split(b.Event)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +153,7 @@ func answersOf(r *backend.Responses) answers {
 func move(q *request, body []byte, change func(t backend.Target, ctx context.Context, rooms ...string) (int, error)) (any, error) {
 	var b struct {
 		addressed
-		Rooms []string `json:"rooms"`
+		Rooms strict.List[string] `json:"rooms"`
 	}
 	t, err := q.read(body, &b, &b.addressed)
 	if err != nil {
@@ -208,7 +209,7 @@ func grant(q *request, body []byte) (any, error) {
 			return nil, err
 		}
 	}
-	for member, c := range map[string]*change[[]string]{"rooms": &g.Rooms, "join": &g.Join, "leave": &g.Leave} {
+	for member, c := range map[string]*change[strict.List[string]]{"rooms": &g.Rooms, "join": &g.Join, "leave": &g.Leave} {
 		if c.isGiven && !q.hasRoom("*") {
 			return nil, problemOf(notAllowed, "grant: %s replaces what sockets have of any room, so the key needs all rooms: \"*\"", member)
 		}

@@ -122,7 +122,7 @@ func TestBatch(t *testing.T) {
 	}
 	command := `{"verb":"emit","namespace":"/chat","to":{"room":"a"},"event":["x"]}`
 	s.isProblem(s.post("batch", `{"commands":[]}`), badRequest, "1 to 1000")
-	s.isProblem(s.post("batch", `{"commands":[`+strings.Repeat(command+",", 1000)+command+`]}`), badRequest, "1001")
+	s.isProblem(s.post("batch", `{"commands":[`+strings.Repeat(command+",", 1000)+command+`]}`), badRequest, "more than 1000")
 	full := s.post("batch", `{"commands":[`+strings.Repeat(command+",", 999)+command+`]}`)
 	if n := strings.Count(full.body, `{"status":202}`); n != 1000 {
 		t.Errorf("%d of 1000 commands are on their way: %.500s", n, full.body)

@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"partyline/backend"
+	"partyline/gateway/strict"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -103,23 +104,17 @@ func (a *answer) grant(so *backend.Socket) error {
 	return so.SetData(so.Context(), g.Data)
 }
 
-// Bounds of an answer: what is above would flood NATS and all clients, or fit no message, behind an ack that is sent.
-const (
-	mostEmits = 1000
-	mostNames = 1000 // of one emit
-)
-
 // reaction is the answer to an event.
 type reaction struct {
-	Ack  []jsonv1.RawMessage `json:"ack"`
-	Emit []emit              `json:"emit"`
+	Ack  strict.List[jsonv1.RawMessage] `json:"ack"`
+	Emit strict.List[emit]              `json:"emit"` // more would flood NATS and all clients
 }
 
 // emit is an event for sockets of the namespace.
 type emit struct {
-	To     map[string]jsontext.Value `json:"to"`
-	Except []string                  `json:"except"`
-	Event  []jsonv1.RawMessage       `json:"event"`
+	To     map[string]jsontext.Value      `json:"to"`
+	Except strict.List[string]            `json:"except"`
+	Event  strict.List[jsonv1.RawMessage] `json:"event"`
 }
 
 // carryOut sends the ack and the emits of an answer. p is nil for a disconnect. Nothing is sent if a part of the answer
@@ -134,9 +129,6 @@ func (a *answer) carryOut(so *backend.Socket, p *backend.Packet, userRoom string
 	}
 	if err := msg.CheckPlaceholders(a.body, 0); err != nil {
 		return errors.New("an answer has no binary arguments, so no placeholders of them")
-	}
-	if len(r.Emit) > mostEmits {
-		return fmt.Errorf("emit has %d events; the limit is %d", len(r.Emit), mostEmits)
 	}
 	sends := make([]func() error, len(r.Emit))
 	for i, e := range r.Emit {
@@ -165,7 +157,7 @@ func (e *emit) prepare(ns *backend.Namespace, userRoom string) (send func() erro
 	}
 	t, n, isOne := ns.Target, len(e.Except), false
 	for member, value := range e.To {
-		var names []string
+		var names strict.List[string]
 		switch member {
 		case "all":
 			isOne = string(value) == "true"
@@ -178,15 +170,15 @@ func (e *emit) prepare(ns *backend.Namespace, userRoom string) (send func() erro
 				isOne = isOne && userRoom != "" && one != ""
 				one = userRoom + one
 			}
-			names = []string{one}
+			names = strict.List[string]{one}
 		}
 		t, n = t.To(names...), n+len(names)
 	}
 	switch {
 	case len(e.To) != 1 || !isOne:
 		return nil, errors.New(`to must have one of all, room, rooms, socket, user: {"room":"a"}`)
-	case n > mostNames:
-		return nil, fmt.Errorf("to and except have %d names; the limit is %d", n, mostNames)
+	case n > strict.MostElements:
+		return nil, fmt.Errorf("to and except have %d names; the limit is %d", n, strict.MostElements)
 	}
 	return t.Except(e.Except...).Prepare(name, anys(e.Event[1:])...)
 }

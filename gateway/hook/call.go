@@ -215,7 +215,7 @@ func (c *caller) sign(header http.Header, id string, body []byte, at string) {
 // retryAfterOf reads Retry-After: seconds, or a date.
 func retryAfterOf(header http.Header, now time.Time) (wait time.Duration) {
 	text := header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) { // then it is the largest
 		wait = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(text); err == nil {
 		wait = at.Sub(now)

@@ -192,6 +192,7 @@ func (hs *Hooks) event(so *backend.Socket, p *backend.Packet) error {
 	}
 	e := newEvent(so, typeEvent, p.Event)
 	e.WantsAck, e.Data = p.WantsAck, eventData{text, attachments}
+	p.Args = backend.Args{} // many take many times their text, and the endpoint may be slow
 	a, err := c.deliver(so.Context(), e, delivery{patience: eventPatience, repeats: !p.WantsAck, owns: hs.owns()})
 	if err == nil {
 		err = a.carryOut(so, p, hs.userRoom)

@@ -75,7 +75,7 @@ func TestRetryAfter(t *testing.T) {
 func TestRetryAfterHeader(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for text, want := range map[string]time.Duration{
-		"": 0, "7": 7 * time.Second, "-1": 0, "x": 0, "99999999": mostRetryAfter,
+		"": 0, "7": 7 * time.Second, "-1": 0, "x": 0, "99999999": mostRetryAfter, "99999999999999999999": mostRetryAfter,
 		"Thu, 01 Jan 2026 00:00:09 GMT": 9 * time.Second, "Thu, 01 Jan 2020 00:00:09 GMT": 0,
 	} {
 		if got := retryAfterOf(http.Header{"Retry-After": {text}}, now); got != want {

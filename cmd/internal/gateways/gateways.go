@@ -188,13 +188,20 @@ const (
 	requestTimeout = time.Minute     // to read a request
 	answerTimeout  = 2 * time.Minute // an ask, or a batch, takes up to one
 	idleTimeout    = time.Minute
+	restTimeout    = time.Second // for a body that no handler reads: net/http reads it before it responds
 	maxHeaderBytes = 16 << 10
 )
 
 // NewServer makes the server of the HTTP API and the Admin UI.
 func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength != 0 {
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restTimeout))
+			}
+			handler.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
