@@ -234,3 +234,26 @@ func TestCloseGivesUpOnAHandler(t *testing.T) {
 	close(release)
 	<-done
 }
+
+// An argument takes many times the bytes of a short one, so there are not too many of them.
+func TestManyArguments(t *testing.T) {
+	t.Parallel()
+	s := begin(t)
+	io := s.service("chat")
+	chat := io.Of("/chat")
+	chat.On("n", func(args backend.Args) int { return args.Len() })
+	s.start(io)
+	ann := s.enter("ann", "/chat")
+	ann.emit("1", `["n"`+strings.Repeat(",0", 10_000)+`]`)
+	ann.acked("1", `[10000]`)
+	ann.emit("2", `["n"`+strings.Repeat(",0", 10_001)+`]`)
+	ann.acked("2", `[{"error":"the event cannot be read"}]`)
+	lists := make([]any, 1500)
+	for i := range lists {
+		lists[i] = []int{}
+	}
+	if err := chat.Emit("lists", lists...); err != nil { // it was taken for a list in a circle
+		t.Fatal(err)
+	}
+	ann.Expect(`42/chat,["lists"` + strings.Repeat(",[]", len(lists)) + `]`)
+}

@@ -160,6 +160,8 @@ func elementsOf(body []byte, lengths string) (a Args, err error) {
 	switch {
 	case err != nil:
 		return a, err
+	case bytes.Count(text, []byte{','}) >= mostArguments && hasTooMany(text):
+		return a, failure(BadArguments, "more than %d arguments", mostArguments)
 	case len(blobs) == 0:
 		return a, json.Unmarshal(text, &a.elements)
 	}
@@ -197,6 +199,23 @@ func elementsOf(body []byte, lengths string) (a Args, err error) {
 		a.blobs[i] = ends
 	}
 	return a, nil
+}
+
+// mostArguments is how many arguments an event or ack of others may have: each takes many times the bytes of a short one.
+// Browsers fail to pass a few times as many to a handler.
+const mostArguments = 10_000
+
+// hasTooMany reports whether an array has more elements than mostArguments.
+func hasTooMany(text []byte) bool {
+	d := jsontext.NewDecoder(bytes.NewReader(text), likeEncodingJSON)
+	_, _ = d.ReadToken()
+	for range mostArguments + 1 { // an event begins with its name
+		if d.PeekKind() == ']' {
+			return false
+		}
+		_ = d.SkipValue()
+	}
+	return d.PeekKind() != ']'
 }
 
 // attachmentOf returns the attachment for which an object stands. ok is false if the object is no placeholder.
@@ -306,6 +325,7 @@ func (a *attachments) append(text []byte, arg any) ([]byte, error) {
 		return appendJSON(text, arg) // holds no []byte
 	}
 	out := bytes.NewBuffer(text)
+	a.at, a.calls = 0, 0
 	err := jsonv2.MarshalWrite(out, arg, a.options)
 	if a.err != nil {
 		err = a.err

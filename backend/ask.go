@@ -78,7 +78,7 @@ func (t Target) askOne(ctx context.Context, event string, args []any) (Args, err
 	case err != nil:
 		return Args{}, sendError(err, m, q.nc)
 	}
-	if err := countAnswer(ctx, answer); err != nil {
+	if err := countAnswer(ctx, len(answer.Data)); err != nil {
 		return Args{}, err
 	}
 	return ackArgs(answer)
@@ -103,7 +103,7 @@ func (t Target) EmitWithAck(ctx context.Context, event string, args ...any) (Res
 		return r, err
 	}
 	defer done()
-	c := acks{r: &r, lives: q.edges.lives, missing: make(map[string]error), open: make(map[string]int)}
+	c := acks{ctx: ctx, r: &r, lives: q.edges.lives, missing: make(map[string]error), open: make(map[string]int)}
 	r.Silent, err = q.gather(bound, m, &gathering{
 		members: q.edges.living, lives: q.edges.lives, take: c.take, finished: c.complete,
 	})
@@ -139,6 +139,7 @@ func (t Target) askAlone(ctx context.Context, id, event string, args []any) (Res
 
 // acks collects the answers to a question to many sockets.
 type acks struct {
+	ctx       context.Context // of CountAnswers
 	r         *Responses
 	lives     func(edge string) bool
 	missing   map[string]error
@@ -152,6 +153,8 @@ func (c *acks) take(m *nats.Msg) (edge string, err error) {
 	if id := m.Header.Get(msg.HeaderSocket); id != "" {
 		if args, err := ackArgs(m); err != nil {
 			c.missing[id] = err
+		} else if err := countAnswer(c.ctx, argumentBytes*args.Len()); err != nil {
+			return "", err
 		} else {
 			c.r.Answers = append(c.r.Answers, Response{id, args})
 		}
@@ -270,7 +273,7 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 			if size += len(answer.Data); size > q.limits.AnswerBytes {
 				return waiting, failure(TooMany, "the answers have more than %d bytes (Limits.AnswerBytes)", q.limits.AnswerBytes)
 			}
-			if err := countAnswer(ctx, answer); err != nil {
+			if err := countAnswer(ctx, len(answer.Data)); err != nil {
 				return waiting, err
 			}
 			member, err := g.take(answer)
@@ -301,8 +304,11 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 	}
 }
 
-// CountAnswers returns a context for questions to sockets and edges: count is called for each answer, with its bytes. If it
-// returns an error, the question ends with that. So a program bounds what all its questions keep together, beside
+// argumentBytes is about what an argument of an ack takes beside its text, here and at the caller.
+const argumentBytes = 64
+
+// CountAnswers returns a context for questions to sockets and edges: count is called with the bytes of each answer, and with
+// what the arguments of acks take beside, if several sockets are asked. If it returns an error, the question ends with that. So a program bounds what all its questions keep together, beside
 // Limits.AnswerBytes for each. count is called while the method that asks runs.
 func CountAnswers(ctx context.Context, count func(bytes int) error) context.Context {
 	return context.WithValue(ctx, counter{}, count)
@@ -311,9 +317,9 @@ func CountAnswers(ctx context.Context, count func(bytes int) error) context.Cont
 // counter is the key of a context for what CountAnswers sets.
 type counter struct{}
 
-func countAnswer(ctx context.Context, answer *nats.Msg) error {
+func countAnswer(ctx context.Context, bytes int) error {
 	if count, is := ctx.Value(counter{}).(func(int) error); is {
-		return count(len(answer.Data))
+		return count(bytes)
 	}
 	return nil
 }

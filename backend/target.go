@@ -305,7 +305,7 @@ func (t Target) askSocket(ctx context.Context, m *nats.Msg, id string, rooms []s
 	}
 	select {
 	case answer := <-c.answer:
-		if err := cmp.Or(answerError(answer), countAnswer(ctx, answer)); err != nil {
+		if err := cmp.Or(answerError(answer), countAnswer(ctx, len(answer.Data))); err != nil {
 			return err
 		}
 		a, err := msg.ParseAnswer(answer.Data)

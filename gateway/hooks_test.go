@@ -1,11 +1,9 @@
 package gateway_test
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -376,37 +374,4 @@ func TestHookGetsBinaryArguments(t *testing.T) {
 	if len(r.Data.Attachments) != 1 || string(r.Data.Attachments[0]) != "xyz" {
 		t.Errorf("attachments: %q", r.Data.Attachments)
 	}
-}
-
-// A client that sends faster than the endpoint answers is paused, loses nothing, and disturbs no other.
-func TestSlowHookPausesItsClient(t *testing.T) {
-	s := begin(t)
-	const events = 3000
-	blocked := make(chan struct{})
-	release := sync.OnceFunc(func() { close(blocked) })
-	t.Cleanup(release)
-	e := newEndpoint(t, nil)
-	e.handle = func(w http.ResponseWriter, r *request) {
-		if r.name() == "flood" {
-			<-blocked
-		}
-		admitting("{}", `{"ack":["yes"]}`)(w, r)
-	}
-	h := hooked(e.URL)
-	h.Timeout = edgetest.Patience
-	g := s.gateway(h)
-	ann, bob := s.Enter("ann", "/chat"), s.Enter("bob", "/chat")
-	for n := range events {
-		ann.Emit("", fmt.Sprintf(`["flood",%d]`, n))
-	}
-	edgetest.Eventually(t, "the client is paused", func() bool { return figure(g, "gateway_paused", "") == 1 })
-	bob.Emit("1", `["e"]`)
-	bob.Acked("1", `["yes"]`)
-	release()
-	for n, r := range e.gets(events, "flood") {
-		if int(r.Data.Event[1].(float64)) != n {
-			t.Fatalf("event %v is the %dth", r.Data.Event, n)
-		}
-	}
-	edgetest.Eventually(t, "the client is resumed", func() bool { return figure(g, "gateway_paused", "") == 0 })
 }

@@ -288,3 +288,16 @@ func TestAnswersCountUntilTheyAreSent(t *testing.T) {
 		t.Error("something is under way")
 	}
 }
+
+// The arguments of acks count, too: short ones take many times their text.
+func TestArgumentsOfAcksCount(t *testing.T) {
+	s := begin(t)
+	ann := s.Enter("ann", "/chat")
+	s.API.answers.Store(mostAnswers - 100_000)
+	defer s.API.answers.Store(0)
+	answered := make(chan reply)
+	go func() { answered <- s.post("ask", `{"namespace":"/chat","to":{"all":true},"event":["all?"]}`) }()
+	ann.Expect(`42/chat,1["all?"]`)
+	ann.Acks("1", "[0"+strings.Repeat(",0", 2000)+"]") // 4 KB
+	s.isProblem(<-answered, busy, "answers under way")
+}
