@@ -19,7 +19,7 @@ import (
 	"partyline/rule"
 )
 
-// Keys ask as much as they may, all together. Hooks and the Admin UI go on, and so do emits, which ask nobody.
+// Keys ask as much as they may, all together. Hooks, the Admin UI and emits go on.
 func TestKeysLeaveOthersTheirQuestions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it makes thousands of requests")
