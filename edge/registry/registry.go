@@ -81,7 +81,7 @@ type Socket[C any] struct {
 type Effects[C any] struct {
 	Subscribe, Unsubscribe []string   // subjects
 	Changed                *Socket[C] // whose rooms or data have changed since its admission, or nil
-	Rooms                  []string   // that it has entered or left, or all if its user or data has changed; as in subjects
+	Rooms                  []string   // that it has entered or left, or all if its user may have changed; as in subjects
 	Ended                  *End[C]    // who has ended, or nil; for the caller alone
 }
 
@@ -285,12 +285,12 @@ func (r *Registry[C]) regrant(s *Socket[C], user *string, data []byte) (f Effect
 	if user != nil {
 		r.spend(s, len(*user)-len(s.User()))
 		s.user.Store(user)
+		f.Rooms = s.RoomNames()
 	}
 	if data != nil {
 		r.spend(s, len(data)-len(s.data))
 		s.data = data
 	}
-	f.Rooms = s.RoomNames()
 	r.changed(s, &f)
 	return f, true
 }

@@ -273,12 +273,15 @@ func TestBetweenTwoMessages(t *testing.T) {
 	compare(there, a) // it has come and left again
 	there.Places = []Place{a}
 	compare(there, a)
+	there.Rules = rules(func(p *rule.Presence) { p.Data = true })
+	compare(there) // its data may have been otherwise
 	want := []string{
 		`["members",{"edge":"e","n":1,"joined":[{"id":"x","user":"ann"}],"left":[]}]`,
 		`["members",{"edge":"e","n":2,"joined":[{"id":"x","user":"ann"}],"left":[]}]`,
 		`["members",{"edge":"e","n":3,"joined":[],"left":[{"id":"x","user":"ann","reason":"leave"}]}]`,
 		`["members",{"edge":"e","n":1,"joined":[],"left":[{"id":"x","reason":"leave"}]}]`,
 		`["members",{"edge":"e","n":1,"joined":[{"id":"x","user":"ann"}],"left":[]}]`,
+		`["members",{"edge":"e","n":2,"joined":[{"id":"x","user":"ann"}],"left":[]}]`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("published\n%q, want\n%q", got, want)

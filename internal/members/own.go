@@ -21,16 +21,17 @@ type Socket struct {
 type Change struct {
 	Reason string // why it has gone; "" if it has not
 	Rules  *rule.Rules
-	Places []Place // rooms that show it, into which it came, which it left, or where it has another user or data
+	Places []Place // rooms that show it, into which it came, which it left, or where it has another user; none: its data
 }
 
 // Changes are those of sockets, by id, since they were compared.
 type Changes map[string]*changes
 
 type changes struct {
-	reason string // the latest
-	rules  *rule.Rules
-	places map[Place]bool
+	reason    string // the latest
+	rules     *rule.Rules
+	places    map[Place]bool
+	isOfOther bool // of something but places
 }
 
 // Add adds a change.
@@ -40,7 +41,7 @@ func (c Changes) Add(id string, change Change) {
 		one = &changes{places: make(map[Place]bool)}
 		c[id] = one
 	}
-	one.reason, one.rules = change.Reason, change.Rules
+	one.reason, one.rules, one.isOfOther = change.Reason, change.Rules, one.isOfOther || len(change.Places) == 0
 	for _, place := range change.Places {
 		one.places[place] = true
 	}
@@ -107,7 +108,8 @@ func (o *Own) compare(id string, is Socket, by *changes) {
 	}
 	for _, place := range is.Places {
 		isIn := slices.Contains(was.Places, place)
-		if isIn && !by.places[place] && was.Equal(is.Present) {
+		isAgain := by.places[place] || by.isOfOther && is.Rules.Presence.Data
+		if isIn && !isAgain && was.Equal(is.Present) {
 			continue
 		}
 		s := o.source(place, is.Rules)
