@@ -1,7 +1,7 @@
 // Package jsontext walks JSON text without decoding it, and reads and writes its strings. Nothing recurses,
 // and only KeyIs, Text and Take ever allocate.
 //
-// The functions are for text that encoding/json has found valid. On anything else their results mean nothing, but
+// All functions but Valid are for text that it has found valid. On anything else their results mean nothing, but
 // they do not leave the text and do not panic.
 package jsontext
 

@@ -13,7 +13,6 @@
 package msg
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
@@ -91,7 +90,7 @@ func check(body []byte, open byte, otherwise error) error {
 	if !utf8.Valid(body) {
 		return errNotUTF8
 	}
-	if !json.Valid(body) {
+	if !jsontext.Valid(body) {
 		return ErrNotJSON
 	}
 	if body[jsontext.SkipSpace(body, 0)] != open {

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"regexp"
 	"strconv"
@@ -127,7 +126,7 @@ func TakeFromAuth(auth []byte) (rest []byte, pid, offset string, err error) {
 	if auth == nil {
 		return nil, "", "", nil
 	}
-	if start := jsontext.SkipSpace(auth, 0); !utf8.Valid(auth) || !json.Valid(auth) || auth[start] != '{' {
+	if start := jsontext.SkipSpace(auth, 0); !utf8.Valid(auth) || !jsontext.Valid(auth) || auth[start] != '{' {
 		return nil, "", "", errAuth
 	}
 	rest, taken := jsontext.Take(auth, "pid", "offset")
