@@ -34,8 +34,8 @@ const (
 	mostUnderWay   = 1000      // requests of one key: all share MostQuestions
 	mostBodies     = 256 << 20 // bytes of bodies of all requests under way
 	mostAnswers    = 256 << 20 // bytes of answers to all requests under way, until they are sent
-	mostOfKey      = 128 << 20 // of these, bytes of the answers to one key
-	mostOfRequest  = 64 << 20  // of these, bytes of the answers to one request, which may be a batch
+	mostOfKey      = 128 << 20 // of the bodies, and of the answers, bytes of one key
+	mostOfRequest  = 64 << 20  // of the answers, bytes of the answers to one request, which may be a batch
 	bodyTime       = 10 * time.Second
 	batchTime      = time.Minute // to carry out a batch
 )
@@ -258,7 +258,7 @@ func (q *request) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	input := []byte(r.URL.RawQuery)
 	if op.method == http.MethodPost {
-		b := body{api: q.API, most: most}
+		b := body{of: q, most: most}
 		defer b.release()
 		if err := b.read(w, r); err != nil {
 			return nil, err

@@ -13,7 +13,7 @@ const leastBody = 512
 // body is the body of one request. What has come of it counts against the bound of all: one that says that it is large, or
 // that does not say how large it is, takes no more of that than twice what it sends.
 type body struct {
-	api  *API
+	of   *request
 	most int    // bytes that it may have
 	text []byte // its capacity counts
 }
@@ -54,9 +54,9 @@ func (b *body) readAll(from io.Reader) error {
 // grow makes room for more, if all bodies may have so much.
 func (b *body) grow() error {
 	grown := min(max(2*cap(b.text), leastBody), b.most+1) // the last byte is for the error that it is too large
-	if b.api.bodies.Add(int64(grown)) > mostBodies {
-		b.api.bodies.Add(-int64(grown))
-		return problemOf(busy, "the bodies under way have %d bytes", mostBodies)
+	if !b.count(grown) {
+		b.count(-grown)
+		return problemOf(busy, "the bodies under way have %d bytes, or those of this key %d", mostBodies, mostOfKey)
 	}
 	text := append(make([]byte, 0, grown), b.text...)
 	b.release()
@@ -65,4 +65,11 @@ func (b *body) grow() error {
 }
 
 // release takes the body off what counts.
-func (b *body) release() { b.api.bodies.Add(-int64(cap(b.text))) }
+func (b *body) release() { b.count(-cap(b.text)) }
+
+// count counts bytes, and reports whether there may be so many.
+func (b *body) count(bytes int) bool {
+	n := int64(bytes)
+	ofKey, all := b.of.holder.bodies.Add(n), b.of.API.bodies.Add(n)
+	return ofKey <= mostOfKey && all <= mostBodies
+}

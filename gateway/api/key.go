@@ -60,6 +60,7 @@ type holder struct {
 	Key
 	sum      [sha256.Size]byte
 	underWay atomic.Int64 // its requests
+	bodies   atomic.Int64 // bytes of their bodies
 	answers  atomic.Int64 // bytes of the answers to them
 
 	mu     sync.Mutex
