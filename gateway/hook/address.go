@@ -22,13 +22,13 @@ var internal = []netip.Prefix{
 	netip.MustParsePrefix("64:ff9b:1::/48"), // of a translator in the own network (RFC 8215)
 }
 
-// translated is where IPv6 has the addresses of IPv4 (RFC 6052, 3056), and at which byte.
+// translated is where IPv6 has the addresses of IPv4 (RFC 6052, 3056, 7915), and at which byte.
 var translated = []struct {
 	prefix netip.Prefix
 	at     int
 }{
 	{netip.MustParsePrefix("64:ff9b::/96"), 12}, {netip.MustParsePrefix("64:ff9b:1::/48"), 12},
-	{netip.MustParsePrefix("2002::/16"), 2}, {netip.MustParsePrefix("::/96"), 12},
+	{netip.MustParsePrefix("2002::/16"), 2}, {netip.MustParsePrefix("::/96"), 12}, {netip.MustParsePrefix("::ffff:0:0:0/96"), 12},
 }
 
 // control returns what net.Dialer calls with the address that it connects to, after DNS: so no name can lead to an

@@ -199,7 +199,7 @@ func TestDeniedAddresses(t *testing.T) {
 		"169.254.169.254": "always", "169.254.0.1": "always", "fe80::1": "always", "fe80::1%eth0": "always", "::ffff:169.254.169.254": "always",
 		"fd00:ec2::254": "always", "100.100.100.200": "always", "168.63.129.16": "always", "192.0.0.192": "always", "fd20:ce::254": "always",
 		"224.0.0.1": "always", "ff02::1": "always", "0.0.0.0": "always", "::": "always",
-		"64:ff9b::a9fe:a9fe": "always", "2002:a9fe:a9fe::1": "always", "::a9fe:a9fe": "always", "64:ff9b:1::a9fe:a9fe": "always",
+		"64:ff9b::a9fe:a9fe": "always", "2002:a9fe:a9fe::1": "always", "::a9fe:a9fe": "always", "::ffff:0:a9fe:a9fe": "always", "64:ff9b:1::a9fe:a9fe": "always",
 		"127.0.0.1": "private", "::1": "private", "10.0.0.1": "private", "172.16.0.1": "private", "192.168.1.1": "private", "fd12::1": "private",
 		"100.64.0.1": "private", "0.1.2.3": "private", "198.18.0.1": "private", "240.0.0.1": "private", "255.255.255.255": "private",
 		"::ffff:10.0.0.1": "private", "64:ff9b::a00:1": "private", "2002:a00:1::1": "private", "fec0::1": "private", "64:ff9b:1::101:101": "private",
