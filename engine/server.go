@@ -27,6 +27,7 @@ import (
 	"partyline/internal/handshakes"
 	"partyline/internal/ids"
 	"partyline/internal/origin"
+	"partyline/internal/pace"
 	"partyline/internal/rates"
 	"partyline/internal/request"
 	"partyline/internal/throttle"
@@ -98,6 +99,7 @@ type Settings struct {
 type Server struct {
 	current    atomic.Pointer[settings]
 	turns      *turn.Turns // static
+	drain      *pace.Drain // static: reads connections whose sessions have ended
 	complaints *throttle.Logger
 	maxPayload atomic.Int64
 	full       atomic.Bool    // the process has too little memory for new sessions
@@ -123,7 +125,7 @@ type settings struct {
 // NewServer makes a Server. To end it, call Leave, all of Closers, and Abort, in this order.
 func NewServer(set Settings) *Server {
 	s := &Server{
-		complaints: throttle.New(set.Log), turns: turn.New(),
+		complaints: throttle.New(set.Log), turns: turn.New(), drain: pace.NewDrain(16 << 20),
 		sessions: make(map[string]*Session), conns: make(map[*wsConn]struct{}), handshakes: handshakes.New(handshakes.Limits{}),
 	}
 	s.maxPayload.Store(int64(set.MaxPayload))

@@ -338,7 +338,7 @@ func (c *wsConn) endReading(err error) {
 	if reason != TransportClose {
 		// Closing a connection with unread data resets it, and the client would not learn why it was closed.
 		c.expectEnd(lastRead)
-		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 4*int64(s.maxPayload)))
+		s.server.drain.Discard(c.Conn, 4*int64(s.maxPayload), lastRead)
 	}
 	s.mu.Lock()
 	c.readDone = true

@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -118,6 +119,30 @@ func (s *items[T]) Pop() any {
 	i.place = 0
 	return i
 }
+
+// Drain reads what nobody needs any more, at a rate for all its connections together.
+type Drain struct{ limiter *rate.Limiter }
+
+// NewDrain makes a Drain that reads at most perSecond bytes each second.
+func NewDrain(perSecond int) *Drain {
+	return &Drain{rate.NewLimiter(rate.Limit(perSecond), perSecond)}
+}
+
+// Discard reads from r until that fails, n bytes have come, or the rate would keep it for longer than within.
+func (d *Drain) Discard(r io.Reader, n int64, within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	buffer := make([]byte, min(drainBuffer, d.limiter.Burst()))
+	for r = io.LimitReader(r, n); ; {
+		read, err := r.Read(buffer)
+		if err != nil || d.limiter.WaitN(ctx, read) != nil {
+			return
+		}
+	}
+}
+
+// drainBuffer is how many bytes a Drain reads at once.
+const drainBuffer = 16 << 10
 
 // shortest is the least time that Spread waits, if it waits: at high rates it does several items at a time.
 const shortest = 20 * time.Millisecond

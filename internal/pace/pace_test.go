@@ -2,6 +2,7 @@ package pace_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,5 +46,22 @@ func TestSpread(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A Drain reads at once what it reads in a second, then goes on at its rate, and gives up in time.
+func TestDrain(t *testing.T) {
+	for _, c := range []struct{ bytes, want int64 }{{500, 500}, {1900, 1900}, {10_000, 2000}} {
+		synctest.Test(t, func(t *testing.T) {
+			began, in := time.Now(), strings.NewReader(strings.Repeat("x", int(c.bytes)))
+			pace.NewDrain(1000).Discard(in, 5000, time.Second)
+			if read, took := c.bytes-int64(in.Len()), time.Since(began); read < c.want || read > 4000 || took > time.Second {
+				t.Errorf("of %d bytes %d were read in %v, want %d", c.bytes, read, took, c.want)
+			}
+		})
+	}
+	in := strings.NewReader("xxxxxxxxxx")
+	if pace.NewDrain(1000).Discard(in, 4, time.Second); in.Len() != 6 {
+		t.Errorf("%d of 10 bytes are left, want 6", in.Len())
 	}
 }
