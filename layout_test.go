@@ -47,7 +47,7 @@ var layers = map[string][]string{
 	"internal/throttle":         {"internal/tally"},
 	"internal/turn":             {},
 	"internal/wake":             {},
-	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle", "internal/turn"},
+	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
 	"internal/logqueue":         {"internal/tally", "internal/wake"},
 	"internal/permits":          {"internal/throttle"},
 	"bus":                       {"internal/direct", "internal/fair", "internal/natsconn", "internal/permits", "internal/redact", "internal/subscriptions", "internal/tally", "internal/throttle", "internal/wake"},

@@ -75,11 +75,11 @@ func (e *Edge) entered(s *socket, rooms []string) {
 	e.touch(s, "", rooms)
 }
 
-// touch notes that a member has come into rooms, has left them, or is another one for them. reason is why it has gone; ""
-// if it has not.
+// touch notes that a member has come into rooms, has left them, or is another one for them; nil: it may have other data.
+// reason is why it has gone; "" if it has not.
 func (e *Edge) touch(s *socket, reason string, rooms []string) {
 	if rules := s.Edge.rules; e.presence != nil && rules.Presence.IsOn() {
-		change := members.Change{Reason: reason, Rules: rules, Places: places(s, rooms)}
+		change := members.Change{Reason: reason, Rules: rules, Places: places(s, rooms), IsData: rooms == nil}
 		e.presence.Touch(s.ID, change, rules.Recovery.For > 0 && slices.Contains(recoverable, reason))
 	}
 }

@@ -126,9 +126,6 @@ func (t *Table) Run(ctx context.Context) {
 // look publishes what has changed here, and tells clients what has changed anywhere.
 func (t *Table) look(now time.Time) {
 	if !t.wire.Connected() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.touched.Restart()
 		return
 	}
 	areOther, isStale := t.edges.Compare(t.wire.Edges())

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ type crowd struct {
 	table     *Table
 	published [][]byte
 	delivered []string
+	lost      uint64
 }
 
 var place = members.Place{Namespace: "chat", Room: "a"}
@@ -36,7 +38,7 @@ func (c *crowd) Deliver(_ members.Place, body []byte) {
 	c.delivered = append(c.delivered, string(body))
 }
 func (c *crowd) Connected() bool { return true }
-func (c *crowd) Losses() uint64  { return 1 }
+func (c *crowd) Losses() uint64  { return 1 + c.lost }
 func (c *crowd) Edges() []string { return []string{"edgeedge"} }
 func (c *crowd) MaxPayload() int { return 1 << 20 }
 
@@ -69,6 +71,30 @@ func TestACrowdEntersARoom(t *testing.T) {
 	}
 	if want := `["partyline:presence",{"room":"a","count":10000}]`; len(c.delivered) > 11 || c.delivered[len(c.delivered)-1] != want {
 		t.Errorf("clients get %d events, the last one %s", len(c.delivered), c.delivered[len(c.delivered)-1])
+	}
+}
+
+// What was published before a loss is published again, also of rooms into which a socket came and from which it went just
+// then.
+func TestLossWhileRoomsChange(t *testing.T) {
+	prefix, _ := subjects.NewPrefix("sio")
+	c := &crowd{rules: rule.NewBook(map[string]rule.Namespace{"/chat": {Presence: rule.DefaultPresence("*")}}).Find("/chat")}
+	c.table = New("edgeedge", prefix, c)
+	const id = "edgeedge.00000---------------"
+	now := time.Now()
+	c.table.Touch(id, members.Change{Rules: c.rules, Places: []members.Place{place}}, false)
+	c.table.look(now)
+	c.table.Touch(id, members.Change{Rules: c.rules, Places: []members.Place{{Namespace: "chat", Room: "b"}}}, false)
+	c.lost, now = 1, now.Add(restartEvery)
+	c.table.look(now)
+	var got []string
+	for _, body := range c.published {
+		got = append(got, string(body))
+	}
+	slices.Sort(got)
+	joined := `["members",{"edge":"edgeedge","n":1,"joined":[{"id":"` + id + `","user":"ann"}],"left":[]}]`
+	if want := []string{`["members",{"edge":"edgeedge","n":1,"joined":[],"left":[{"id":"` + id + `","reason":"leave"}]}]`, joined, joined}; !slices.Equal(got, want) {
+		t.Errorf("published\n%q, want\n%q", got, want)
 	}
 }
 

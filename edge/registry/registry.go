@@ -81,7 +81,7 @@ type Socket[C any] struct {
 type Effects[C any] struct {
 	Subscribe, Unsubscribe []string   // subjects
 	Changed                *Socket[C] // whose rooms or data have changed since its admission, or nil
-	Rooms                  []string   // that it has entered or left, or all if its user may have changed; as in subjects
+	Rooms                  []string   // that it has entered or left, or all if its user has changed; nil: its data; as in subjects
 	Ended                  *End[C]    // who has ended, or nil; for the caller alone
 }
 
@@ -282,7 +282,7 @@ func (r *Registry[C]) regrant(s *Socket[C], user *string, data []byte) (f Effect
 	if !s.Life().IsMember() {
 		return f, false
 	}
-	if user != nil {
+	if user != nil && *user != s.User() {
 		r.spend(s, len(*user)-len(s.User()))
 		s.user.Store(user)
 		f.Rooms = s.RoomNames()

@@ -21,50 +21,13 @@ type conn struct {
 	isRemoved bool          // guarded by Limiter.mu: it counts no more
 	waiting   *list.Element // guarded by Limiter.mu: its place among the waiting ones, or nil
 	since     time.Time     // guarded by Limiter.mu: when it began to wait
-	hasTurn   atomic.Bool
-
-	takesTurns atomic.Bool // requests are read from it
 }
 
 // Close closes the connection, which counts no more.
 func (c *conn) Close() error {
 	err := c.TCPConn.Close()
-	c.endTurn()
 	c.limiter.remove(c)
 	return err
-}
-
-// Read waits for a turn once it has read something of a request, unless no turns are taken. Half as many connections have
-// one at once as there are processors, from then on until they read again: many requests that come at the same time
-// would have as many goroutines ready to run, and a message of a WebSocket would wait behind all of them.
-func (c *conn) Read(p []byte) (int, error) {
-	if !c.takesTurns.Load() {
-		return c.TCPConn.Read(p)
-	}
-	c.endTurn()
-	n, err := c.TCPConn.Read(p)
-	if n > 0 {
-		c.beginTurn()
-	}
-	return n, err
-}
-
-// longestTurn is how long a connection has its turn at most, so that requests may wait for something.
-const longestTurn = 2 * time.Millisecond
-
-func (c *conn) beginTurn() {
-	c.limiter.turns <- struct{}{}
-	if c.hasTurn.Swap(true) { // net/http reads while a request is handled
-		<-c.limiter.turns
-		return
-	}
-	time.AfterFunc(longestTurn, c.endTurn)
-}
-
-func (c *conn) endTurn() {
-	if c.hasTurn.CompareAndSwap(true, false) {
-		<-c.limiter.turns
-	}
 }
 
 // Write fails after Limiter.Cut.
@@ -120,10 +83,6 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if c := l.limiter.admit(accepted.(*net.TCPConn)); c != nil {
-			if l.limiter.turns != nil {
-				c.takesTurns.Store(true)
-				c.beginTurn() // until its first Read
-			}
 			return c, nil
 		}
 		_ = accepted.Close()

@@ -21,7 +21,6 @@ import (
 
 	"partyline/internal/tally"
 	"partyline/internal/throttle"
-	"partyline/internal/turn"
 )
 
 // ErrFull is returned by Dial when the process has as many connections as it may have.
@@ -32,7 +31,6 @@ type Settings struct {
 	Connections int            // of the process; 0, or more than there are descriptors for: as many as these allow
 	PerAddress  int            // of one client (see address.Key); 0: no limit
 	Proxies     []netip.Prefix // whose connections count against the process only
-	TakeTurns   bool           // connections take turns at their requests, for the sake of WebSockets
 	Log         *slog.Logger
 }
 
@@ -40,8 +38,7 @@ type Settings struct {
 type Limiter struct {
 	log        *slog.Logger
 	complaints *throttle.Logger
-	cut        atomic.Bool   // see Cut
-	turns      chan struct{} // has one for each connection with a turn: see conn.Read; nil: they take none
+	cut        atomic.Bool // see Cut
 
 	mu    sync.Mutex
 	table table // guarded by mu
@@ -68,9 +65,6 @@ var reasonWords = [reasons]string{perAddress: "address", perProcess: "process", 
 // New makes a Limiter. If set.Connections is more than the descriptors allow, it logs that.
 func New(set Settings) *Limiter {
 	l := &Limiter{log: set.Log, complaints: throttle.New(set.Log)}
-	if set.TakeTurns {
-		l.turns = make(chan struct{}, turn.Most())
-	}
 	l.table = table{
 		proxies: set.Proxies, addresses: make(map[netip.Prefix]int), edges: make(map[netip.Addr]struct{}),
 	}
@@ -156,10 +150,6 @@ func (l *Limiter) Track(socket net.Conn, state http.ConnState) {
 	c, ok := socket.(*conn)
 	if !ok || state == http.StateNew { // admit has counted it
 		return
-	}
-	if state == http.StateHijacked {
-		c.takesTurns.Store(false)
-		c.endTurn()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -29,10 +29,7 @@ func serve(t *testing.T, l *Limiter) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{ConnState: l.Track, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/waits" {
-			<-r.Context().Done() // its body is not read
-		}
+	server := &http.Server{ConnState: l.Track, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "hello")
 	})}
 	done := make(chan struct{})
@@ -101,26 +98,6 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 	expectOpen(t, l, 1)
 	if !isServed(dial(t, address)) {
 		t.Error("a connection is not served after another one has ended")
-	}
-}
-
-// Requests that wait for something keep no others waiting, and nobody keeps a turn.
-func TestRequestsThatWait(t *testing.T) {
-	l, _ := newLimiter(Settings{TakeTurns: true})
-	address := serve(t, l)
-	for range 4 * cap(l.turns) {
-		_, _ = io.WriteString(dial(t, address), "POST /waits HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx")
-	}
-	c := dial(t, address)
-	for range 10 {
-		if !isServed(c) {
-			t.Fatal("a request is not answered beside others that wait")
-		}
-	}
-	for end := time.Now().Add(patience); len(l.turns) > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d connections keep a turn", len(l.turns))
-		}
 	}
 }
 

@@ -21,17 +21,18 @@ type Socket struct {
 type Change struct {
 	Reason string // why it has gone; "" if it has not
 	Rules  *rule.Rules
-	Places []Place // rooms that show it, into which it came, which it left, or where it has another user; none: its data
+	Places []Place // rooms that show it, into which it came, which it left, or where it has another user
+	IsData bool    // it may have other data
 }
 
 // Changes are those of sockets, by id, since they were compared.
 type Changes map[string]*changes
 
 type changes struct {
-	reason    string // the latest
-	rules     *rule.Rules
-	places    map[Place]bool
-	isOfOther bool // of something but places
+	reason string      // the latest
+	rules  *rule.Rules // not nil if there are places
+	places map[Place]bool
+	isData bool
 }
 
 // Add adds a change.
@@ -41,18 +42,20 @@ func (c Changes) Add(id string, change Change) {
 		one = &changes{places: make(map[Place]bool)}
 		c[id] = one
 	}
-	one.reason, one.rules, one.isOfOther = change.Reason, change.Rules, one.isOfOther || len(change.Places) == 0
-	for _, place := range change.Places {
+	if one.reason, one.isData = change.Reason, one.isData || change.IsData; change.Rules != nil {
+		one.rules = change.Rules
+	}
+	for _, place := range change.Places[:min(len(change.Places), mostPlaces-len(one.places))] {
 		one.places[place] = true
 	}
 }
 
-// Restart forgets where sockets have changed, because all will be published again.
-func (c Changes) Restart() {
-	for _, one := range c {
-		clear(one.places)
-	}
-}
+const (
+	// mostPlaces bounds the places of a socket's changes. While NATS is away nobody compares them.
+	mostPlaces = 100
+	// keepEmptied is how many times Take is called until a room without sockets is forgotten.
+	keepEmptied = 100
+)
 
 // reasonLeave is why a socket has left a room that has not ended.
 const reasonLeave = "leave"
@@ -62,7 +65,15 @@ type Own struct {
 	edge    string
 	sockets map[string]Socket // as they were published, by id
 	rooms   map[Place]*source
-	changed map[Place]bool // rooms about which there is something to publish, or that are empty
+	changed map[Place]bool // rooms about which there is something to publish
+	takes   int            // times that Take was called
+	emptied []emptying     // the oldest first
+}
+
+// emptying is that the last socket left a room.
+type emptying struct {
+	Place
+	take int
 }
 
 // source is a room with sockets of the edge.
@@ -72,6 +83,7 @@ type source struct {
 	sockets      int
 	joined, left []msg.Present // to be published
 	isDue        bool          // a message is, be it empty
+	emptied      int           // the latest Take after which there was no socket
 }
 
 // NewOwn makes the Own of an edge that has published nothing.
@@ -108,7 +120,7 @@ func (o *Own) compare(id string, is Socket, by *changes) {
 	}
 	for _, place := range is.Places {
 		isIn := slices.Contains(was.Places, place)
-		isAgain := by.places[place] || by.isOfOther && is.Rules.Presence.Data
+		isAgain := by.places[place] || by.isData && is.Rules.Presence.Data
 		if isIn && !isAgain && was.Equal(is.Present) {
 			continue
 		}
@@ -133,8 +145,8 @@ func (o *Own) source(place Place, rules *rule.Rules) *source {
 	return s
 }
 
-// Restart has all published again: N begins with 1, so readers forget what they had. It returns the ids of the sockets
-// that must be compared again.
+// Restart has all published again: N begins with 1, so readers forget what they had, also of rooms that are empty since
+// a short time: the last message about them may be lost. It returns the ids of the sockets that must be compared again.
 func (o *Own) Restart() (ids []string) {
 	for id := range o.sockets {
 		ids = append(ids, id)
@@ -148,14 +160,24 @@ func (o *Own) Restart() (ids []string) {
 }
 
 // Has reports whether the edge had a socket in a room at the last Take.
-func (o *Own) Has(p Place) bool { return o.rooms[p] != nil }
+func (o *Own) Has(p Place) bool { return o.rooms[p] != nil && o.rooms[p].sockets > 0 }
 
-// Take calls in for each room that has changed, and publish for each message, with at most so many sockets, that must be
-// published.
+// Take calls in for each room in which there were or are sockets and that has changed, and publish for each message,
+// with at most so many sockets, that must be published.
 func (o *Own) Take(most int, in func(Place, *rule.Rules), publish func(Place, msg.RoomMembers)) {
+	o.takes++
+	for len(o.emptied) > 0 && o.takes-o.emptied[0].take > keepEmptied {
+		e := o.emptied[0]
+		if s := o.rooms[e.Place]; s != nil && s.sockets == 0 && s.emptied == e.take && !o.changed[e.Place] {
+			delete(o.rooms, e.Place)
+		}
+		o.emptied = o.emptied[1:]
+	}
 	for place := range o.changed {
 		s := o.rooms[place]
-		in(place, s.rules)
+		if s.sockets > 0 || s.n > 0 {
+			in(place, s.rules)
+		}
 		for ; s.isDue || len(s.joined)+len(s.left) > 0; s.isDue = false {
 			left := min(most, len(s.left))
 			joined := min(most-left, len(s.joined))
@@ -164,7 +186,8 @@ func (o *Own) Take(most int, in func(Place, *rule.Rules), publish func(Place, ms
 			s.joined, s.left = s.joined[joined:], s.left[left:]
 		}
 		if s.joined, s.left = nil, nil; s.sockets == 0 {
-			delete(o.rooms, place)
+			s.n, s.emptied = 0, o.takes
+			o.emptied = append(o.emptied, emptying{place, o.takes})
 		}
 	}
 	clear(o.changed)

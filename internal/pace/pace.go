@@ -142,7 +142,7 @@ func (d *Drain) Discard(r io.Reader, n int64, within time.Duration) {
 }
 
 // drainBuffer is how many bytes a Drain reads at once.
-const drainBuffer = 16 << 10
+const drainBuffer = 4 << 10
 
 // shortest is the least time that Spread waits, if it waits: at high rates it does several items at a time.
 const shortest = 20 * time.Millisecond

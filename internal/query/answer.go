@@ -2,7 +2,6 @@ package query
 
 import (
 	"maps"
-	"runtime"
 	"slices"
 
 	"partyline/subjects"
@@ -51,7 +50,6 @@ func listSockets(query *Query, w *writer) {
 		if w.isClosed() {
 			return
 		}
-		runtime.Gosched()
 		v := &views[i]
 		socket := msg.FetchedSocket{ID: v.ID, Namespace: v.Namespace, User: v.User, Data: v.Data}
 		if !isFetch {

@@ -26,7 +26,7 @@ const (
 	// A namespace whose questions have taken longWork without a pause rests after each of them for restTimes as long
 	// as it took: a program that asks in a loop must not take a processor from clients.
 	longWork  = 100 * time.Millisecond
-	restTimes = 9
+	restTimes = 3
 )
 
 // Errors of queries, as services read them.

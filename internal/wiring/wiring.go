@@ -107,7 +107,6 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 		MayAnswer: p.Edge.MayAnswer, Missed: p.Edge.Missed, Version: version, Figures: p.figures, Counts: p.counts, Bus: p.Bus, Log: p.log,
 	})
 	p.Limiter = listen.New(listen.Settings{
-		TakeTurns:   true,
 		Connections: c.Limits.Connections, PerAddress: connectionsPerAddress(c.Limits), Proxies: c.ProxyRanges(), Log: p.log,
 	})
 	p.Forward = cluster.NewForwarder(cluster.ForwarderSettings{
