@@ -147,7 +147,11 @@ func ackArgs(m *nats.Msg) (Args, error) {
 	if err := answerError(m); err != nil {
 		return Args{}, err
 	}
-	return parseArgs(m.Data, m.Header, 0)
+	a, err := parseArgs(m.Data, m.Header, 0)
+	if err != nil {
+		return a, because(NoAnswer, err, "the ack cannot be read")
+	}
+	return a, nil
 }
 
 // elementsOf splits a body into the elements of its array; lengths are those of its attachments. Placeholders become
@@ -201,7 +205,7 @@ func elementsOf(body []byte, lengths string) (a Args, err error) {
 	return a, nil
 }
 
-// mostArguments is how many arguments an event or ack of others may have: each takes many times the bytes of a short one.
+// mostArguments is how many arguments an event or ack of a client or instance may have: each takes many times the bytes of a short one.
 // Browsers fail to pass a few times as many to a handler.
 const mostArguments = 10_000
 

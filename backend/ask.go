@@ -81,7 +81,8 @@ func (t Target) askOne(ctx context.Context, event string, args []any) (Args, err
 	if err := countAnswer(ctx, len(answer.Data)); err != nil {
 		return Args{}, err
 	}
-	return ackArgs(answer)
+	ack, err := ackArgs(answer)
+	return ack, cmp.Or(err, countAnswer(ctx, argumentBytes*ack.Len()))
 }
 
 // EmitWithAck sends an event to the sockets of the target and waits for their acks: until each has answered, the time
@@ -307,9 +308,9 @@ func (q *questions) gather(ctx context.Context, m *nats.Msg, g *gathering) (sile
 // argumentBytes is about what an argument of an ack takes beside its text, here and at the caller.
 const argumentBytes = 64
 
-// CountAnswers returns a context for questions to sockets and edges: count is called with the bytes of each answer, and with
-// what the arguments of acks take beside, if several sockets are asked. If it returns an error, the question ends with that. So a program bounds what all its questions keep together, beside
-// Limits.AnswerBytes for each. count is called while the method that asks runs.
+// CountAnswers returns a context for questions to sockets and edges: count is called with the bytes of each answer, and
+// with what the arguments of acks take beside. If it returns an error, the question ends with that. So a program bounds
+// what all its questions keep together, beside Limits.AnswerBytes for each. count is called while the method that asks runs.
 func CountAnswers(ctx context.Context, count func(bytes int) error) context.Context {
 	return context.WithValue(ctx, counter{}, count)
 }

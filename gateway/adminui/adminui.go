@@ -122,7 +122,8 @@ func (u *UI) admit(s *backend.Socket) error {
 func (u *UI) connected(s *backend.Socket) {
 	var given credentials
 	_ = s.Handshake().DecodeAuth(&given)
-	_, _, isSession := u.login.read(given.SessionID, time.Now()) // which gets no other one: it would never end
+	// One that admit has taken, and that may have ended since. It gets no other session: it would never end.
+	_, _, isSession := u.login.read(given.SessionID, time.Now().Add(-time.Minute))
 	if _, isTaken := s.TakenOver(); s.User() != "" && given.Password != "" && !isSession && !isTaken {
 		_ = s.Emit("session", u.login.write(s.User(), time.Now().Add(sessionLasts))) // without it, a reload asks again
 	}

@@ -1,5 +1,5 @@
 // Package jsontext walks JSON text without decoding it, and reads and writes its strings. Nothing recurses,
-// and only KeyIs, Text and Take ever allocate.
+// and only KeyIs, Text and Take ever allocate, and Valid for texts that are very deep or have a wrong escape.
 //
 // All functions but Valid are for text that it has found valid. On anything else their results mean nothing, but
 // they do not leave the text and do not panic.
