@@ -100,12 +100,7 @@ func TestServerWithNATSInside(t *testing.T) {
 	s := host(t, partyline.Options{}, gone)
 	edgetest.Eventually(t, "it is ready", func() bool { return s.Ready() == nil })
 	ann, bob := s.enter("ann"), s.enter("bob")
-	for _, c := range []*enginetest.Client{ann, bob} { // behind OnConnection, which joins the room
-		c.Send(`42/chat_room,7["whoami"]`)
-		if frame := c.Next(); !strings.HasPrefix(frame, `43/chat_room,7["`) {
-			t.Errorf("%s is the answer", frame)
-		}
-	}
+	whoami(t, ann, bob)
 	ann.Send(`42/chat_room,["message","hello"]`)
 	for _, c := range []*enginetest.Client{ann, bob} {
 		c.Expect(`42/chat_room,["message","hello"]`)
@@ -119,6 +114,17 @@ func TestServerWithNATSInside(t *testing.T) {
 	for range 2 {
 		if reason := edgetest.Await(t, gone); reason != "transport close" && reason != "server shutting down" {
 			t.Errorf("a client went because of %q", reason)
+		}
+	}
+}
+
+// whoami has clients ask, and wait for the answer. It comes behind OnConnection, which joins the room.
+func whoami(t *testing.T, clients ...*enginetest.Client) {
+	t.Helper()
+	for _, c := range clients {
+		c.Send(`42/chat_room,7["whoami"]`)
+		if frame := c.Next(); !strings.HasPrefix(frame, `43/chat_room,7["`) {
+			t.Errorf("%s is the answer", frame)
 		}
 	}
 }
@@ -170,6 +176,7 @@ func TestServersOverAConnection(t *testing.T) {
 	}
 	edgetest.Eventually(t, "both are ready", func() bool { return all[0].Ready() == nil && all[1].Ready() == nil })
 	ann, bob := all[0].enter("ann"), all[1].enter("bob")
+	whoami(t, ann, bob)
 	ann.Send(`42/chat_room,["message","hello"]`)
 	ann.Expect(`42/chat_room,["message","hello"]`)
 	bob.Expect(`42/chat_room,["message","hello"]`)
