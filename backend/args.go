@@ -205,8 +205,8 @@ func elementsOf(body []byte, lengths string) (a Args, err error) {
 	return a, nil
 }
 
-// mostArguments is how many arguments an event or ack of a client or instance may have: each takes many times the bytes of a short one.
-// Browsers fail to pass a few times as many to a handler.
+// mostArguments is how many arguments an event or ack of a client or instance may have: each takes many times the bytes
+// of a short one. Browsers fail to pass a few times as many to a handler.
 const mostArguments = 10_000
 
 // hasTooMany reports whether an array has more elements than mostArguments.

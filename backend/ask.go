@@ -310,7 +310,8 @@ const argumentBytes = 64
 
 // CountAnswers returns a context for questions to sockets and edges: count is called with the bytes of each answer, and
 // with what the arguments of acks take beside. If it returns an error, the question ends with that. So a program bounds
-// what all its questions keep together, beside Limits.AnswerBytes for each. count is called while the method that asks runs.
+// what all its questions keep together, beside Limits.AnswerBytes for each. count is called while the method that asks
+// runs.
 func CountAnswers(ctx context.Context, count func(bytes int) error) context.Context {
 	return context.WithValue(ctx, counter{}, count)
 }

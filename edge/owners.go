@@ -157,8 +157,8 @@ func (w ownerWire) state(s *socket) msg.State {
 	return msg.State{Rev: v.Rev, Rooms: subjects.RoomNames(v.Rooms), User: v.User, Data: v.Data}
 }
 
-// changed notifies the owner of a socket, if it has one, that its rooms or data have changed. The registry's lock may
-// be held.
+// changed notifies the owner of a socket, if it has one, that its rooms or data have changed. rooms is as for
+// touch. The registry's lock may be held.
 func (e *Edge) changed(s *socket, rooms []string) {
 	if k := s.Edge.ticket; k != nil {
 		k.Changed(s.RoomNames())

@@ -25,7 +25,7 @@ func TestAnOwnerLeaves(t *testing.T) {
 	s.leaving(a, 1, "/door") // repeating it does no harm
 	a.owned.Next()
 
-	held := s.Figure("events_held_total", "") // an edge that did not run for a moment holds events, too
+	held := s.Figure("events_held_total", "") // earlier events may have been held, too
 	so.Emit("", `["two"]`)
 	so.Emit("5", `["three"]`)
 	s.Counts("events_held_total", "", held+2)

@@ -21,7 +21,7 @@ type Socket struct {
 type Change struct {
 	Reason string // why it has gone; "" if it has not
 	Rules  *rule.Rules
-	Places []Place // rooms that show it, into which it came, which it left, or where it has another user
+	Places []Place // rooms that show it, into which it came, which it left, or where it has another user; mostPlaces are kept
 	IsData bool    // it may have other data
 }
 
