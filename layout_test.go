@@ -25,6 +25,7 @@ var layers = map[string][]string{
 	"internal/address":          {},
 	"internal/bearer":           {"wire/jsontext", "wire/msg"},
 	"internal/tally":            {},
+	"internal/buffers":          {"internal/turn"},
 	"internal/countdown":        {},
 	"internal/direct":           {},
 	"internal/fair":             {},
@@ -37,7 +38,7 @@ var layers = map[string][]string{
 	"internal/natsconn":         {},
 	"internal/origin":           {},
 	"internal/pace":             {},
-	"internal/query":            {"internal/share", "subjects", "wire/msg"},
+	"internal/query":            {"internal/share", "internal/turn", "subjects", "wire/msg"},
 	"internal/rates":            {},
 	"internal/redact":           {},
 	"internal/request":          {},
@@ -47,12 +48,12 @@ var layers = map[string][]string{
 	"internal/throttle":         {"internal/tally"},
 	"internal/turn":             {},
 	"internal/wake":             {},
-	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle"},
+	"internal/listen":           {"internal/address", "internal/tally", "internal/throttle", "internal/turn"},
 	"internal/logqueue":         {"internal/tally", "internal/wake"},
 	"internal/permits":          {"internal/throttle"},
 	"bus":                       {"internal/direct", "internal/fair", "internal/natsconn", "internal/permits", "internal/redact", "internal/subscriptions", "internal/tally", "internal/throttle", "internal/wake"},
 	"eventlog":                  {"internal/tally", "internal/throttle", "internal/wake", "subjects", "wire/msg", "wire/recovery"},
-	"engine":                    {"wire/eio", "wire/ws", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/pace", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
+	"engine":                    {"wire/eio", "wire/ws", "internal/buffers", "internal/direct", "internal/handshakes", "internal/ids", "internal/memory", "internal/origin", "internal/pace", "internal/rates", "internal/request", "internal/tally", "internal/throttle", "internal/turn", "internal/wake"},
 	"engine/enginetest":         {},
 	"edge/owner":                {"subjects", "wire/msg", "internal/liveness", "internal/pace", "internal/share", "internal/tally", "internal/throttle"},
 	"edge/registry":             {"internal/flow", "internal/snapshot", "subjects"},
@@ -64,7 +65,7 @@ var layers = map[string][]string{
 	"gateway/api":               {"backend", "gateway/strict", "internal/tally", "internal/throttle", "subjects"},
 	"gateway/adminui":           {"backend", "internal/address", "internal/tally", "internal/throttle", "internal/wake", "subjects"},
 	"cluster":                   {"bus", "engine", "subjects", "wire/eio", "wire/msg", "internal/direct", "internal/listen", "internal/liveness", "internal/pace", "internal/tally", "internal/throttle", "internal/wake"},
-	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/natsconn", "internal/tally", "rule", "subjects", "token", "wire/msg"},
+	"internal/wiring":           {"bus", "cluster", "config", "edge", "engine", "eventlog", "internal/ids", "internal/listen", "internal/natsconn", "internal/tally", "internal/turn", "rule", "subjects", "token", "wire/msg"},
 	"internal/front":            {"bus", "config", "internal/wiring", "web"},
 	"internal/edgetest":         {"bus", "cluster", "config", "engine", "engine/enginetest", "internal/natsconn", "internal/natsd/natsdtest", "internal/wiring", "rule", "token"},
 	"config":                    {"cluster", "engine", "internal/bearer", "internal/natsconn", "internal/origin", "internal/redact", "rule", "subjects", "token", "wire/msg"},
@@ -123,7 +124,7 @@ var doors = map[string][]string{
 }
 
 // stdOnly are packages that may import only the standard library, and the embedded files.
-var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/presence", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/countdown", "internal/ids", "internal/liveness", "internal/members", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
+var stdOnly = []string{"wire/eio", "wire/jsontext", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "wire/ws", "subjects", "internal/flow", "internal/query", "edge/presence", "edge/registry", "rule", "internal/address", "internal/bearer", "internal/buffers", "internal/countdown", "internal/ids", "internal/liveness", "internal/members", "internal/memory", "internal/direct", "internal/fair", "internal/logqueue", "internal/permits", "internal/redact", "internal/share", "internal/snapshot", "internal/listen", "internal/tally", "internal/throttle", "internal/turn", "internal/wake", "web"}
 
 func TestArrowsOnlyGoDown(t *testing.T) {
 	for _, p := range packages(t) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"partyline/internal/buffers"
 	"partyline/internal/memory"
 	"partyline/wire/eio"
 )
@@ -91,7 +92,7 @@ func (s *Session) readAll(r io.Reader, buf []byte) (all []byte, err error) {
 	free := cap(buf)
 	for err == nil {
 		if before := cap(buf); len(buf) == before {
-			buf = slices.Grow(buf, len(buf)/2+minRead)
+			buf = buffers.Grow(buf, s.maxPayload)
 			if !s.Charge(cap(buf) - before) {
 				err = errTooMuch
 				break
@@ -109,9 +110,6 @@ func (s *Session) readAll(r io.Reader, buf []byte) (all []byte, err error) {
 	}
 	return buf, err
 }
-
-// minRead is the least space that readAll makes.
-const minRead = 512
 
 const (
 	// fullFrom is the share of the limit from which no session may begin.

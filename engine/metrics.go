@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"partyline/internal/tally"
+	"partyline/internal/turn"
 	"partyline/wire/eio"
 )
 
@@ -76,9 +77,9 @@ func (s *Server) Metrics() *tally.Set {
 	set.Counter(&st.slowed, "clients_slowed_total", "Times a client began to send more than its limits allow, and was slowed down.")
 	set.Func(tally.KindCounter, "clients_slowed_seconds_total", "Time for which clients above their limits were not read, in seconds.",
 		func() float64 { return time.Duration(st.slowedFor.Value()).Seconds() })
-	set.Func(tally.KindGauge, "turns_rest",
-		"For how many times as long as it worked a turn of busy clients rests, since goroutines wait for a processor; 0: not at all.",
-		func() float64 { return float64(s.turns.Rest()) })
+	set.Func(tally.KindCounter, "gave_way_seconds_total",
+		"Time for which busy clients, new connections and sessions, large messages, and long answers to services gave way to quiet clients, in seconds.",
+		func() float64 { return turn.Waited().Seconds() })
 	set.Gauge(&st.unread, "sessions_not_read", "Sessions that are not read now, so that their clients send no more.")
 	set.Counter(&st.stops, "reading_stopped_total", "Times that reading from a client was stopped.")
 	set.Counter(&st.packetsIn, "messages_in_total", "Engine.IO messages from clients.")

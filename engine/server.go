@@ -178,7 +178,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isUpgrade := s.isUpgrade(r)
 	q := request.ParseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
-	s.turns.Delay(r.Context(), peer.Address)
+	if request.Last(q, "sid") == "" {
+		turn.GiveWay(r.Context())
+	}
 	origins := s.set().origins
 	allowed := origins.Allows(origin.Of(r), peer)
 	if !allowed {

@@ -15,7 +15,6 @@ import (
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 
-	"partyline/internal/turn"
 	"partyline/wire/eio"
 )
 
@@ -116,7 +115,6 @@ func playAlone(t *testing.T, change func(*Settings), test func(t *testing.T, s *
 			change(&set)
 		}
 		s.server = NewServer(set)
-		s.server.turns = turn.Unmeasured()
 		s.http = &http.Server{Handler: s.server}
 		transport := &http.Transport{DialContext: s.listener.dial, DisableCompression: true}
 		s.client = &http.Client{Transport: transport}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"partyline/internal/buffers"
 	"partyline/wire/eio"
 	"partyline/wire/ws"
 )
@@ -93,7 +94,7 @@ func (p *polling) readUpgrade(u *upgrade) *eio.Frame {
 		packet, err := eio.Parse(*buf)
 		isProbe := err == nil && !binary && packet.Type == eio.Ping && string(packet.Data) == "probe"
 		isUpgrade := err == nil && !binary && packet.Type == eio.Upgrade
-		putBuffer(buf)
+		buffers.Put(buf)
 		switch {
 		case isProbe:
 			p.answerProbe(u)

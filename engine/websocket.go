@@ -14,6 +14,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"partyline/internal/buffers"
 	"partyline/internal/direct"
 	"partyline/internal/request"
 	"partyline/internal/turn"
@@ -55,9 +56,6 @@ type wsConn struct {
 	ending        atomic.Bool // the end was sent: what is still read counts in wsReader.late
 	deadlineFixed atomic.Bool // the connection is about to be closed: its deadline must not be extended
 }
-
-// buffers are for one message that is read.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 // upgrader makes the handshakes of WebSockets.
 var upgrader = websocket.Upgrader{
@@ -219,7 +217,7 @@ var (
 )
 
 // read waits for the next message. It takes a buffer only when a message has begun to arrive, so an idle connection
-// holds none. The caller returns it with putBuffer.
+// holds none. The caller returns it with buffers.Put.
 func (c *wsConn) read() (*[]byte, bool, error) {
 	if !c.pending() {
 		c.giveBack()
@@ -231,23 +229,17 @@ func (c *wsConn) read() (*[]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	pooled := buffers.Get().(*[]byte)
+	lent := buffers.Get()
 	c.reader.message = message
-	*pooled, err = c.session.readAll(&c.reader, (*pooled)[:0])
+	*lent, err = c.session.readAll(&c.reader, (*lent)[:0])
 	c.reader.message, c.reader.raw, c.reader.content = nil, 0, 0
 	if err != nil {
 		return nil, false, err
 	}
-	if kind == websocket.TextMessage && !utf8.Valid(*pooled) {
+	if kind == websocket.TextMessage && !utf8.Valid(*lent) {
 		return nil, false, errNotUTF8
 	}
-	return pooled, kind == websocket.BinaryMessage, nil
-}
-
-func putBuffer(pooled *[]byte) {
-	if cap(*pooled) <= 64<<10 { // the pool would keep megabytes
-		buffers.Put(pooled)
-	}
+	return lent, kind == websocket.BinaryMessage, nil
 }
 
 // readLoop reads the session's WebSocket until it ends. It is the session's reader goroutine.
@@ -263,7 +255,7 @@ func (c *wsConn) readLoop() {
 		s.server.stats.bytesIn.Add(len(*buf))
 		now := time.Now()
 		c.handle(*buf, binary, now)
-		putBuffer(buf)
+		buffers.Put(buf)
 		if !c.pending() || c.turn.IsLong() {
 			c.turn.End()
 		}

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"partyline/internal/turn"
 )
 
 // conn is a connection that counts.
@@ -71,6 +74,7 @@ func (l *Limiter) Listen(inner net.Listener) net.Listener {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		accepted, err := l.Listener.Accept()
+		turn.GiveWay(context.Background()) // many that come at once would all be ready before what quiet clients send
 		switch {
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 			l.makeRoom(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"partyline/internal/share"
+	"partyline/internal/turn"
 	"partyline/subjects"
 	"partyline/wire/msg"
 )
@@ -159,6 +160,7 @@ func (q *Queue) next(ns string, answered *Query) *Query {
 type writer struct {
 	queue  *Queue
 	worked time.Duration
+	work   turn.Work
 
 	query *Query
 	parts *msg.Parts
@@ -177,6 +179,7 @@ func (w *writer) largest() int { return w.queue.maxPayload() - messageMargin }
 
 // add writes an element, into the next message if this one is full.
 func (w *writer) add(element []byte) {
+	w.work.Pause()
 	if !w.parts.Add(element) {
 		w.publish(false)
 		w.parts.Add(element)

@@ -23,6 +23,7 @@ import (
 	"partyline/internal/listen"
 	"partyline/internal/natsconn"
 	"partyline/internal/tally"
+	"partyline/internal/turn"
 	"partyline/rule"
 	"partyline/subjects"
 	"partyline/token"
@@ -80,6 +81,7 @@ func New(c config.Config, version string, log *slog.Logger, options bus.Options)
 	p := &Parts{ID: ids.NewEdge()}
 	p.config.Store(&c)
 	p.log = log.With("edge", p.ID)
+	turn.Watch()
 	p.Engine = engine.NewServer(p.engineSettings(&c))
 	if options.OnConnect == nil {
 		options.OnConnect = func(maxPayload int) { p.fitPayload(c.Engine.MaxPayload, maxPayload) }

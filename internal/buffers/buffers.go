@@ -1,0 +1,58 @@
+// Package buffers lends the buffers that messages of clients are read into.
+package buffers
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"partyline/internal/turn"
+)
+
+const (
+	// first is how large a new buffer is, and leastRoom is the least room that Grow makes.
+	first     = 4 << 10
+	leastRoom = 512
+	// largeFrom is from what size on buffers are lent apart: a small message would keep one from a large message.
+	largeFrom = 64 << 10
+	// step is how much larger Grow makes a buffer.
+	step = 4
+)
+
+// small and large are the buffers that were returned. Go frees those that nobody takes for two collections.
+var (
+	small = sync.Pool{New: func() any { b := make([]byte, 0, first); return &b }}
+	large sync.Pool
+)
+
+// Get lends a buffer for the next message.
+func Get() *[]byte { return small.Get().(*[]byte) }
+
+// Put takes a buffer back. Nothing may use it any more.
+func Put(b *[]byte) {
+	if cap(*b) < largeFrom {
+		small.Put(b)
+	} else {
+		large.Put(b)
+	}
+}
+
+// Grow returns a buffer with what is in buf and room for more: four times as much, or a little more than most bytes if
+// that is enough. A large one may be four times as large, and gives way to quiet clients. buf must not be used any
+// more.
+func Grow(buf []byte, most int) []byte {
+	size := min(step*len(buf), max(len(buf), most)) + leastRoom
+	if size < largeFrom {
+		return slices.Grow(buf, size-len(buf))
+	}
+	turn.GiveWay(context.Background()) // in the middle of what may be a megabyte
+	lent, _ := large.Get().(*[]byte)
+	switch {
+	case lent == nil:
+	case size <= cap(*lent) && cap(*lent) <= step*size:
+		return append((*lent)[:0], buf...)
+	default:
+		large.Put(lent)
+	}
+	return slices.Grow(buf, size-len(buf))
+}
