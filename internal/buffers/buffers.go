@@ -45,13 +45,11 @@ func Grow(buf []byte, most int) []byte {
 	if size < largeFrom {
 		return slices.Grow(buf, size-len(buf))
 	}
-	turn.GiveWay(context.Background()) // in the middle of what may be a megabyte
-	lent, _ := large.Get().(*[]byte)
-	switch {
-	case lent == nil:
-	case size <= cap(*lent) && cap(*lent) <= step*size:
-		return append((*lent)[:0], buf...)
-	default:
+	turn.Busy.GiveWay(context.Background()) // in the middle of what may be a megabyte
+	if lent, _ := large.Get().(*[]byte); lent != nil {
+		if size <= cap(*lent) && cap(*lent) <= step*size {
+			return append((*lent)[:0], buf...)
+		}
 		large.Put(lent)
 	}
 	return slices.Grow(buf, size-len(buf))

@@ -36,7 +36,7 @@ func (t *Turns) Running() int { return len(t.free) }
 // Begin waits until a turn may begin.
 func (t *Turns) Begin(turn *Turn) {
 	t.free <- struct{}{}
-	GiveWay(context.Background())
+	Busy.GiveWay(context.Background())
 	turn.turns, turn.began = t, time.Now()
 }
 
@@ -45,7 +45,9 @@ func (t *Turns) Begin(turn *Turn) {
 func (t *Turns) Take(turn *Turn, a *Activity, size int, now time.Time) {
 	switch {
 	case a == nil || !a.isBusy(size, now):
-		noteQuiet(now)
+		if now.UnixNano()-way.quiet.Load() > int64(quietEvery) {
+			way.quiet.Store(now.UnixNano())
+		}
 	case turn.began.IsZero():
 		t.Begin(turn)
 		a.since = a.since.Add(turn.began.Sub(now)) // who waits for a turn is not quiet

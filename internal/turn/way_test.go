@@ -39,7 +39,7 @@ func spin() (stop func()) {
 func TestGiveWay(t *testing.T) {
 	waits := func() time.Duration {
 		before := Waited()
-		GiveWay(t.Context())
+		Busy.GiveWay(t.Context())
 		return Waited() - before
 	}
 	stop := spin()
@@ -48,8 +48,8 @@ func TestGiveWay(t *testing.T) {
 		t.Errorf("before Watch it gave way for %s", got)
 	}
 	watch(t)
-	if got := waits(); got < mostWait {
-		t.Errorf("beside busy processors it gave way for %s, want at least %s", got, mostWait)
+	if got := waits(); got < Busy.most {
+		t.Errorf("beside busy processors it gave way for %s, want at least %s", got, Busy.most)
 	}
 	way.quiet.Store(time.Now().Add(-quietLasts - time.Second).UnixNano())
 	if got := waits(); got != 0 {
@@ -79,13 +79,14 @@ func TestQuietClients(t *testing.T) {
 // Work goes on one after the other. What is cancelled does not wait for that.
 func TestWorkIsInOrder(t *testing.T) {
 	watch(t)
-	way.next <- struct{}{} // other work is the next
+	var w Work
+	w.Pause()
+	for range Most() { // others are first
+		Answers.next <- struct{}{}
+	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	GiveWay(cancelled)
-	var w Work
-	w.Pause() // it begins
-	w.Pause() // and has not lasted for long
+	Answers.GiveWay(cancelled)
 	w.since = w.since.Add(-2 * longWork)
 	var isBehind atomic.Bool
 	done := make(chan struct{})
@@ -98,7 +99,9 @@ func TestWorkIsInOrder(t *testing.T) {
 	}()
 	runtime.Gosched()
 	isBehind.Store(true)
-	<-way.next
+	for range Most() {
+		<-Answers.next
+	}
 	select {
 	case <-done:
 	case <-time.After(patience):
