@@ -125,7 +125,7 @@ func (c *wsConn) control(data string) error {
 	s, now := c.session, time.Now()
 	c.lockIn()
 	s.received(len(data), now)
-	s.takeTurn(len(data), now)
+	s.takeTurn(len(data), now, false)
 	s.in.Unlock()
 	c.waitAtGate()
 	return nil

@@ -36,11 +36,11 @@ type pacing struct {
 }
 
 // received counts a packet of the client, of a size in bytes, and slows the client down if it is above its rates. The
-// packet itself is still handled. in must be held.
-func (s *Session) received(size int, now time.Time) {
+// packet itself is still handled. It returns when the packet before came, or 0. in must be held.
+func (s *Session) received(size int, now time.Time) (before int64) {
 	set := s.server.set()
 	events, bytes := &set.events, &set.bytes
-	before := s.lastPacket
+	before = s.lastPacket
 	s.lastPacket = now.UnixNano()
 	isQuiet := s.lastPacket-before >= int64(quietFor)
 	if isQuiet && s.pacing != nil && s.pacing.IsFull(now) {
@@ -49,21 +49,22 @@ func (s *Session) received(size int, now time.Time) {
 	if s.pacing == nil {
 		// One packet in quietFor is below every rate, since the least is one a second.
 		if isQuiet && size <= bytes.Burst/smallShare {
-			return
+			return before
 		}
 		s.pacing = &pacing{}
 	}
 	s.count(events, 1, now)
 	s.count(bytes, size, now)
+	return before
 }
 
-// takeTurn waits until a packet may be handled. in must be held.
-func (s *Session) takeTurn(size int, now time.Time) {
+// takeTurn waits until a packet may be handled. isWaitedFor: its client waits for it. in must be held.
+func (s *Session) takeTurn(size int, now time.Time, isWaitedFor bool) {
 	var activity *turn.Activity
 	if s.pacing != nil {
 		activity = &s.pacing.activity
 	}
-	s.server.turns.Take(s.turn, activity, size, now)
+	s.server.turns.Take(s.turn, activity, size, now, isWaitedFor)
 }
 
 // EndTurn lets other busy clients go on. Receiver.Message must call it before it waits; later calls do nothing.

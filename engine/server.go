@@ -179,7 +179,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := request.ParseQuery(r.URL.RawQuery)
 	peer := s.Peer(r)
 	if request.Last(q, "sid") == "" {
-		turn.Newcomers.GiveWay(r.Context())
+		turn.Requests.GiveWay(r.Context(), turn.Newcomer)
 	}
 	origins := s.set().origins
 	allowed := origins.Allows(origin.Of(r), peer)

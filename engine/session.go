@@ -156,8 +156,8 @@ func (s *Session) logFault(err error) {
 // packet handles one packet of the client, which had a size in bytes. Packets come in the order of arrival. in must be
 // held.
 func (s *Session) packet(p eio.Packet, size int, now time.Time) {
-	s.received(size, now)
-	s.takeTurn(size, now)
+	before := s.received(size, now)
+	s.takeTurn(size, now, p.Type == eio.Message && before > 0) // no pong, nor the CONNECT of many who come at once
 	s.mu.Lock()
 	if s.state != open || s.queue.exceeded != noLimit {
 		s.mu.Unlock()

@@ -45,7 +45,7 @@ func Grow(buf []byte, most int) []byte {
 	if size < largeFrom {
 		return slices.Grow(buf, size-len(buf))
 	}
-	turn.Busy.GiveWay(context.Background()) // in the middle of what may be a megabyte
+	turn.Busy.GiveWay(context.Background(), turn.Chunk) // in the middle of what may be a megabyte
 	if lent, _ := large.Get().(*[]byte); lent != nil {
 		if size <= cap(*lent) && cap(*lent) <= step*size {
 			return append((*lent)[:0], buf...)

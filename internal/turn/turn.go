@@ -36,16 +36,16 @@ func (t *Turns) Running() int { return len(t.free) }
 // Begin waits until a turn may begin.
 func (t *Turns) Begin(turn *Turn) {
 	t.free <- struct{}{}
-	Busy.GiveWay(context.Background())
+	Busy.GiveWay(context.Background(), 0)
 	turn.turns, turn.began = t, time.Now()
 }
 
 // Take waits until a packet of a client may be handled, of a size in bytes. a is nil for a client that was quiet. If
-// the client is busy and has no turn yet, it has that of turn then.
-func (t *Turns) Take(turn *Turn, a *Activity, size int, now time.Time) {
+// the client is busy and has no turn yet, it has that of turn then. If it is not, and isWaitedFor, other work gives way.
+func (t *Turns) Take(turn *Turn, a *Activity, size int, now time.Time, isWaitedFor bool) {
 	switch {
 	case a == nil || !a.isBusy(size, now):
-		if now.UnixNano()-way.quiet.Load() > int64(quietEvery) {
+		if isWaitedFor && now.UnixNano()-way.quiet.Load() > int64(quietEvery) {
 			way.quiet.Store(now.UnixNano())
 		}
 	case turn.began.IsZero():
@@ -79,11 +79,12 @@ type Turn struct {
 }
 
 // IsLong reports whether others should go on.
-func (t *Turn) IsLong() bool { return !t.began.IsZero() && time.Since(t.began) > longWork }
+func (t *Turn) IsLong() bool { return !t.began.IsZero() && time.Since(t.began) > 2*longWork }
 
 // End ends the turn, if there is one.
 func (t *Turn) End() {
 	if !t.began.IsZero() {
+		Busy.worked.Add(int64(time.Since(t.began)))
 		t.began = time.Time{}
 		<-t.turns.free
 	}

@@ -9,39 +9,63 @@ import (
 )
 
 const (
-	// lookEvery is how often work looks whether it may go on.
-	lookEvery = 100 * time.Microsecond
-	// longWork is how long work may last until it gives way.
-	longWork = 200 * time.Microsecond
+	// Processors are short for shortFor since the time that, of the goroutines that became ready in checkEvery, leastLong
+	// and one in fewLong waited for longWait until they ran.
+	longWait   = time.Millisecond
+	fewLong    = 50
+	leastLong  = 3
+	checkEvery = 20 * time.Millisecond
+	shortFor   = 5 * time.Second
+	// longWork is how long work in a lane may last until it gives way.
+	longWork = 100 * time.Microsecond
+	// mostWait is how long the first in all lanes gives way, so that it always goes on, and lookEvery is how often it
+	// looks whether it may.
+	mostWait  = time.Millisecond
+	lookEvery = 200 * time.Microsecond
 	// quietEvery is how exactly the time of the last quiet packet is known, and quietLasts is how long it counts.
 	quietEvery = 50 * time.Millisecond
 	quietLasts = time.Second
 )
 
-// Lane is work of one kind, which gives way in order: to goroutines that wait for a processor, and as long as more than
-// half of the processors work.
-type Lane struct {
-	most time.Duration // for how long what is first gives way, so that it always goes on
-	next chan struct{} // what is first; as many as there are turns
-}
-
-// Lanes of the process. So many can come in a second even if the processors are never free.
-var (
-	Newcomers = newLane(500 * time.Microsecond) // connections, and requests without a session
-	Busy      = newLane(2 * time.Millisecond)   // turns, and large messages
-	Answers   = newLane(2 * time.Millisecond)   // parts of long answers to services
+// How long work takes, about, that is not measured.
+const (
+	Newcomer = longWork / 4 // to accept a connection, or to begin with a request
+	Chunk    = longWork     // to read a part of a large message
 )
 
-func newLane(most time.Duration) *Lane { return &Lane{most, make(chan struct{}, Most())} }
+// Lane is work of one kind. What gives way does that in order, and lanes take turns.
+type Lane struct {
+	first  chan struct{} // full while as much gives way as there are turns
+	worked atomic.Int64  // since work of the lane gave way, in nanoseconds
+}
 
-// way is what lanes have in common, in the process: processors are the process's, too.
+// The lanes of the process.
+var (
+	Connections = newLane() // that begin
+	Requests    = newLane() // without a session
+	Busy        = newLane() // turns, and large messages
+	Answers     = newLane() // long ones, to services
+	lanes       = newLane() // the first of each
+)
+
+func newLane() *Lane { return &Lane{first: make(chan struct{}, Most())} }
+
+// way is what the lanes of the process have in common. Times are Unix nanoseconds.
 var way = struct {
-	isWatched atomic.Bool  // see Watch
-	quiet     atomic.Int64 // when a client that is not busy has sent a packet, in Unix nanoseconds; within quietEvery
-	waited    atomic.Int64 // nanoseconds
+	isWatched atomic.Bool
+	quiet     atomic.Int64 // when a quiet client has sent a packet that it waits for; within quietEvery
+	checked   atomic.Int64 // when the waits of goroutines were looked at
+	short     atomic.Int64 // until when processors are short
+	waited    atomic.Int64 // how long work has given way, in nanoseconds
+
 	mu        sync.Mutex
-	sample    []metrics.Sample // guarded by mu
-}{sample: []metrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}, {Name: "/sched/goroutines/running:goroutines"}}}
+	all, long uint64           // guarded by mu: waits of goroutines, and those for longWait, when they were looked at
+	waits     []metrics.Sample // guarded by mu
+	now       []metrics.Sample // guarded by mu: goroutines that are ready, and those that run
+}{
+	waits: []metrics.Sample{{Name: "/sched/latencies:seconds"}},
+	now:   []metrics.Sample{{Name: "/sched/goroutines/runnable:goroutines"}, {Name: "/sched/goroutines/running:goroutines"}},
+}
 
 // Watch makes work give way from now on. Until then, as in tests whose time is not the processor's, nothing waits.
 func Watch() { way.isWatched.Store(true) }
@@ -49,32 +73,63 @@ func Watch() { way.isWatched.Store(true) }
 // Waited returns how long all work together has given way.
 func Waited() time.Duration { return time.Duration(way.waited.Load()) }
 
-// GiveWay waits until half of the processors are free and no goroutine waits for one, behind what came to the lane
-// before. It returns at once if ctx ends, or if no quiet client has sent anything for a second.
-func (l *Lane) GiveWay(ctx context.Context) {
+// GiveWay is called after work that took some time. It waits until half of the processors are free and no goroutine
+// waits for one, behind what came to the lane before. It returns at once if little was done since work of the lane gave
+// way, if processors are not short, if no quiet client waits, or if ctx ends.
+func (l *Lane) GiveWay(ctx context.Context, worked time.Duration) {
 	began := time.Now()
-	if !way.isWatched.Load() || began.UnixNano()-way.quiet.Load() > int64(quietLasts) {
+	if l.worked.Add(int64(worked)) < int64(longWork) || !isShort(began.UnixNano()) {
 		return
 	}
+	l.worked.Store(0)
 	select {
-	case l.next <- struct{}{}:
+	case l.first <- struct{}{}:
 	case <-ctx.Done():
 		return
 	}
-	for first := time.Now(); !isClear() && time.Since(first) < l.most; {
+	lanes.first <- struct{}{}
+	for first := time.Now(); !isClear() && time.Since(first) < mostWait; {
 		time.Sleep(lookEvery)
 	}
-	<-l.next
+	<-lanes.first
+	<-l.first
 	way.waited.Add(int64(time.Since(began)))
+}
+
+// isShort reports whether processors are short while quiet clients wait.
+func isShort(now int64) bool {
+	if !way.isWatched.Load() || now-way.quiet.Load() > int64(quietLasts) {
+		return false
+	}
+	if last := way.checked.Load(); now-last >= int64(checkEvery) && way.checked.CompareAndSwap(last, now) {
+		way.mu.Lock()
+		defer way.mu.Unlock()
+		metrics.Read(way.waits)
+		all, long := countWaits(way.waits[0].Value.Float64Histogram())
+		if n := long - way.long; n >= leastLong && n*fewLong > all-way.all {
+			way.short.Store(now + int64(shortFor))
+		}
+		way.all, way.long = all, long
+	}
+	return now < way.short.Load()
+}
+
+func countWaits(h *metrics.Float64Histogram) (all, long uint64) {
+	for i, n := range h.Counts {
+		all += n
+		if h.Buckets[i] >= longWait.Seconds() {
+			long += n
+		}
+	}
+	return all, long
 }
 
 // isClear reports whether work may go on.
 func isClear() bool {
 	way.mu.Lock()
 	defer way.mu.Unlock()
-	metrics.Read(way.sample)
-	ready, running := way.sample[0].Value, way.sample[1].Value
-	return ready.Uint64() == 0 && running.Uint64() <= uint64(Most()) // with this goroutine
+	metrics.Read(way.now)
+	return way.now[0].Value.Uint64() == 0 && way.now[1].Value.Uint64() <= uint64(Most()) // with this goroutine
 }
 
 // Work is long work of a goroutine, in many parts.
@@ -83,7 +138,7 @@ type Work struct{ since time.Time }
 // Pause gives way if the work has just begun or has lasted for long. It is called before each part.
 func (w *Work) Pause() {
 	if time.Since(w.since) > longWork {
-		Answers.GiveWay(context.Background())
+		Answers.GiveWay(context.Background(), longWork)
 		w.since = time.Now()
 	}
 }

@@ -12,11 +12,16 @@ import (
 // patience is how long a test waits at most.
 const patience = 30 * time.Second
 
-// watch makes work give way, beside a client that was quiet until now.
+// watch makes work give way: processors are short, and a client that was quiet waits.
 func watch(t *testing.T) {
 	Watch()
-	way.quiet.Store(time.Now().UnixNano())
-	t.Cleanup(func() { way.isWatched.Store(false) })
+	now := time.Now().UnixNano()
+	way.quiet.Store(now)
+	way.short.Store(now + int64(patience))
+	t.Cleanup(func() {
+		way.isWatched.Store(false)
+		way.short.Store(0)
+	})
 }
 
 // spin makes all processors work until the function that it returns is called.
@@ -35,24 +40,27 @@ func spin() (stop func()) {
 	}
 }
 
-// Work gives way while processors are busy, for a time at most, and only beside quiet clients.
+// Work gives way while processors are busy, for a time at most, and only while they are short beside quiet clients.
 func TestGiveWay(t *testing.T) {
-	waits := func() time.Duration {
+	waits := func(worked time.Duration) time.Duration {
 		before := Waited()
-		Busy.GiveWay(t.Context())
+		Busy.GiveWay(t.Context(), worked)
 		return Waited() - before
 	}
 	stop := spin()
-	way.quiet.Store(time.Now().UnixNano())
-	if got := waits(); got != 0 {
+	if got := waits(longWork); got != 0 {
 		t.Errorf("before Watch it gave way for %s", got)
 	}
 	watch(t)
-	if got := waits(); got < Busy.most {
-		t.Errorf("beside busy processors it gave way for %s, want at least %s", got, Busy.most)
+	Busy.worked.Store(0)
+	if got := waits(longWork / 2); got != 0 {
+		t.Errorf("after little work it gave way for %s", got)
+	}
+	if got := waits(longWork / 2); got < mostWait {
+		t.Errorf("beside busy processors it gave way for %s, want at least %s", got, mostWait)
 	}
 	way.quiet.Store(time.Now().Add(-quietLasts - time.Second).UnixNano())
-	if got := waits(); got != 0 {
+	if got := waits(longWork); got != 0 {
 		t.Errorf("without a quiet client it gave way for %s", got)
 	}
 	stop()
@@ -63,14 +71,38 @@ func TestGiveWay(t *testing.T) {
 	}
 }
 
+// Processors are short for a while since goroutines have waited for them for long.
+func TestShortProcessors(t *testing.T) {
+	Watch()
+	defer way.isWatched.Store(false)
+	stop := spin()
+	defer stop()
+	var short int64
+	for begin := time.Now(); short == 0; time.Sleep(checkEvery) {
+		way.quiet.Store(time.Now().UnixNano())
+		isShort(time.Now().UnixNano())
+		if short = way.short.Load(); time.Since(begin) > patience {
+			t.Fatal("beside goroutines that never wait, processors are not short")
+		}
+	}
+	way.checked.Store(short) // or they would be short again
+	way.quiet.Store(short)
+	if !isShort(short - 1) {
+		t.Error("they are not short any more")
+	}
+	if isShort(short + 1) {
+		t.Error("they are short for ever")
+	}
+}
+
 // A packet of a client that is not busy counts for a while.
 func TestQuietClients(t *testing.T) {
 	at := time.Now().Add(time.Hour)
-	New().Take(new(Turn), nil, 1, at)
+	New().Take(new(Turn), nil, 1, at, true)
 	if got := way.quiet.Load(); got != at.UnixNano() {
 		t.Errorf("a packet at %d was noted as of %d", at.UnixNano(), got)
 	}
-	New().Take(new(Turn), nil, 1, at.Add(quietEvery/2))
+	New().Take(new(Turn), nil, 1, at.Add(quietEvery/2), true)
 	if got := way.quiet.Load(); got != at.UnixNano() {
 		t.Error("the packet just behind it was noted again")
 	}
@@ -82,11 +114,11 @@ func TestWorkIsInOrder(t *testing.T) {
 	var w Work
 	w.Pause()
 	for range Most() { // others are first
-		Answers.next <- struct{}{}
+		Answers.first <- struct{}{}
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	Answers.GiveWay(cancelled)
+	Answers.GiveWay(cancelled, longWork)
 	w.since = w.since.Add(-2 * longWork)
 	var isBehind atomic.Bool
 	done := make(chan struct{})
@@ -100,7 +132,7 @@ func TestWorkIsInOrder(t *testing.T) {
 	runtime.Gosched()
 	isBehind.Store(true)
 	for range Most() {
-		<-Answers.next
+		<-Answers.first
 	}
 	select {
 	case <-done:
