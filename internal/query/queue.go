@@ -160,7 +160,6 @@ func (q *Queue) next(ns string, answered *Query) *Query {
 type writer struct {
 	queue  *Queue
 	worked time.Duration
-	work   turn.Work
 
 	query *Query
 	parts *msg.Parts
@@ -179,7 +178,7 @@ func (w *writer) largest() int { return w.queue.maxPayload() - messageMargin }
 
 // add writes an element, into the next message if this one is full.
 func (w *writer) add(element []byte) {
-	w.work.Pause()
+	turn.Answers.GiveWay(w.queue.closing, time.Duration(len(element))*turn.Byte)
 	if !w.parts.Add(element) {
 		w.publish(false)
 		w.parts.Add(element)

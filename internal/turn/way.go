@@ -29,8 +29,9 @@ const (
 
 // How long work takes, about, that is not measured.
 const (
-	Newcomer = longWork / 4 // to accept a connection, or to begin with a request
-	Chunk    = longWork     // to read a part of a large message
+	Newcomer = longWork / 4         // to accept a connection, or to begin with a request
+	Chunk    = longWork             // to read a part of a large message
+	Byte     = 10 * time.Nanosecond // to write it into an answer
 )
 
 // Lane is work of one kind. What gives way does that in order, and lanes take turns.
@@ -77,11 +78,14 @@ func Waited() time.Duration { return time.Duration(way.waited.Load()) }
 // waits for one, behind what came to the lane before. It returns at once if little was done since work of the lane gave
 // way, if processors are not short, if no quiet client waits, or if ctx ends.
 func (l *Lane) GiveWay(ctx context.Context, worked time.Duration) {
-	began := time.Now()
-	if l.worked.Add(int64(worked)) < int64(longWork) || !isShort(began.UnixNano()) {
+	if l.worked.Add(int64(worked)) < int64(longWork) {
 		return
 	}
 	l.worked.Store(0)
+	began := time.Now()
+	if !isShort(began.UnixNano()) {
+		return
+	}
 	select {
 	case l.first <- struct{}{}:
 	case <-ctx.Done():
@@ -105,7 +109,12 @@ func isShort(now int64) bool {
 		way.mu.Lock()
 		defer way.mu.Unlock()
 		metrics.Read(way.waits)
-		all, long := countWaits(way.waits[0].Value.Float64Histogram())
+		h, all, long := way.waits[0].Value.Float64Histogram(), uint64(0), uint64(0)
+		for i, n := range h.Counts {
+			if all += n; h.Buckets[i] >= longWait.Seconds() {
+				long += n
+			}
+		}
 		if n := long - way.long; n >= leastLong && n*fewLong > all-way.all {
 			way.short.Store(now + int64(shortFor))
 		}
@@ -114,31 +123,10 @@ func isShort(now int64) bool {
 	return now < way.short.Load()
 }
 
-func countWaits(h *metrics.Float64Histogram) (all, long uint64) {
-	for i, n := range h.Counts {
-		all += n
-		if h.Buckets[i] >= longWait.Seconds() {
-			long += n
-		}
-	}
-	return all, long
-}
-
 // isClear reports whether work may go on.
 func isClear() bool {
 	way.mu.Lock()
 	defer way.mu.Unlock()
 	metrics.Read(way.now)
 	return way.now[0].Value.Uint64() == 0 && way.now[1].Value.Uint64() <= uint64(Most()) // with this goroutine
-}
-
-// Work is long work of a goroutine, in many parts.
-type Work struct{ since time.Time }
-
-// Pause gives way if the work has just begun or has lasted for long. It is called before each part.
-func (w *Work) Pause() {
-	if time.Since(w.since) > longWork {
-		Answers.GiveWay(context.Background(), longWork)
-		w.since = time.Now()
-	}
 }
