@@ -261,7 +261,7 @@ func TestAPostWaitsTwentySecondsAtMost(t *testing.T) {
 
 // What POSTs leave is bounded, like the frames that wait for the client.
 func TestPostsThatLeaveTooMuch(t *testing.T) {
-	play(t, func(set *Settings) { set.QueueBytes = 1200 }, func(t *testing.T, s *stage) {
+	play(t, func(set *Settings) { set.QueueBytes = 250 }, func(t *testing.T, s *stage) {
 		query := s.poll()
 		r := s.stopAt("stop")
 		<-s.post(query, "4stop\x1e4"+strings.Repeat("a", 60))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"partyline/internal/buffers"
 	"partyline/internal/turn"
 	"partyline/wire/eio"
 )
@@ -79,7 +80,9 @@ func (p *polling) readBody(c *http.ResponseController, w http.ResponseWriter, r 
 	_ = c.SetReadDeadline(time.Now().Add(limit))
 	p.body = c
 	s.mu.Unlock()
-	body, err := s.readAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)), nil)
+	lent := buffers.Get()
+	all, err := s.readAll(http.MaxBytesReader(w, r.Body, int64(s.maxPayload)), (*lent)[:0])
+	body := buffers.Own(lent, all)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.body = nil

@@ -134,7 +134,8 @@ func (q *Queue) run(ns string) {
 		} else {
 			listSockets(query, w)
 		}
-		w.rest(time.Since(began))
+		w.rest(time.Since(began) - w.gaveWay)
+		w.gaveWay = 0
 	}
 }
 
@@ -158,8 +159,9 @@ func (q *Queue) next(ns string, answered *Query) *Query {
 // writer writes the messages of an answer and waits while too much of them is not published. It is owned by the
 // goroutine of a namespace, whose turn it is.
 type writer struct {
-	queue  *Queue
-	worked time.Duration
+	queue   *Queue
+	worked  time.Duration
+	gaveWay time.Duration // in the answer that is written
 
 	query *Query
 	parts *msg.Parts
@@ -178,7 +180,7 @@ func (w *writer) largest() int { return w.queue.maxPayload() - messageMargin }
 
 // add writes an element, into the next message if this one is full.
 func (w *writer) add(element []byte) {
-	turn.Answers.GiveWay(w.queue.closing, time.Duration(len(element))*turn.Byte)
+	w.gaveWay += turn.Answers.GiveWay(w.queue.closing, time.Duration(len(element))*turn.Byte)
 	if !w.parts.Add(element) {
 		w.publish(false)
 		w.parts.Add(element)

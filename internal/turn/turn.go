@@ -45,8 +45,8 @@ func (t *Turns) Begin(turn *Turn) {
 func (t *Turns) Take(turn *Turn, a *Activity, size int, now time.Time, isWaitedFor bool) {
 	switch {
 	case a == nil || !a.isBusy(size, now):
-		if isWaitedFor && now.UnixNano()-way.quiet.Load() > int64(quietEvery) {
-			way.quiet.Store(now.UnixNano())
+		if at := int64(now.Sub(begin)); isWaitedFor && at-way.quiet.Load() > int64(quietEvery) {
+			way.quiet.Store(at)
 		}
 	case turn.began.IsZero():
 		t.Begin(turn)

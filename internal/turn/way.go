@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	// Processors are short for shortFor since the time that, of the goroutines that became ready in checkEvery, leastLong
-	// and one in fewLong waited for longWait until they ran.
+	// Processors are short for shortFor since the time that one in fewLong goroutines that became ready waited for longWait
+	// until it ran. That is judged by leastLong of them at least, within judgedIn. Go counts one goroutine in eight.
 	longWait   = time.Millisecond
 	fewLong    = 50
 	leastLong  = 3
+	judgedIn   = time.Second
 	checkEvery = 20 * time.Millisecond
 	shortFor   = 5 * time.Second
 	// longWork is how long work in a lane may last until it gives way.
@@ -22,6 +23,8 @@ const (
 	// looks whether it may.
 	mostWait  = time.Millisecond
 	lookEvery = 200 * time.Microsecond
+	// mostQueued is how long work stands behind others of its lane, however many they are.
+	mostQueued = time.Second
 	// quietEvery is how exactly the time of the last quiet packet is known, and quietLasts is how long it counts.
 	quietEvery = 50 * time.Millisecond
 	quietLasts = time.Second
@@ -29,7 +32,7 @@ const (
 
 // How long work takes, about, that is not measured.
 const (
-	Newcomer = longWork / 4         // to accept a connection, or to begin with a request
+	Newcomer = longWork / 8         // to accept a connection, or to begin with a request
 	Chunk    = longWork             // to read a part of a large message
 	Byte     = 10 * time.Nanosecond // to write it into an answer
 )
@@ -44,14 +47,18 @@ type Lane struct {
 var (
 	Connections = newLane() // that begin
 	Requests    = newLane() // without a session
-	Busy        = newLane() // turns, and large messages
+	Busy        = newLane() // turns
+	Large       = newLane() // messages
 	Answers     = newLane() // long ones, to services
 	lanes       = newLane() // the first of each
 )
 
 func newLane() *Lane { return &Lane{first: make(chan struct{}, Most())} }
 
-// way is what the lanes of the process have in common. Times are Unix nanoseconds.
+// begin is when times of way count from.
+var begin = time.Now()
+
+// way is what the lanes of the process have in common. Times are nanoseconds since begin.
 var way = struct {
 	isWatched atomic.Bool
 	quiet     atomic.Int64 // when a quiet client has sent a packet that it waits for; within quietEvery
@@ -60,7 +67,8 @@ var way = struct {
 	waited    atomic.Int64 // how long work has given way, in nanoseconds
 
 	mu        sync.Mutex
-	all, long uint64           // guarded by mu: waits of goroutines, and those for longWait, when they were looked at
+	judged    int64            // guarded by mu: when the waits were judged last
+	all, long uint64           // guarded by mu: waits of goroutines until then, and those for longWait
 	waits     []metrics.Sample // guarded by mu
 	now       []metrics.Sample // guarded by mu: goroutines that are ready, and those that run
 }{
@@ -76,20 +84,22 @@ func Waited() time.Duration { return time.Duration(way.waited.Load()) }
 
 // GiveWay is called after work that took some time. It waits until half of the processors are free and no goroutine
 // waits for one, behind what came to the lane before. It returns at once if little was done since work of the lane gave
-// way, if processors are not short, if no quiet client waits, or if ctx ends.
-func (l *Lane) GiveWay(ctx context.Context, worked time.Duration) {
+// way, if processors are not short, if no quiet client waits, or if ctx ends. It returns how long it waited.
+func (l *Lane) GiveWay(ctx context.Context, worked time.Duration) (waited time.Duration) {
 	if l.worked.Add(int64(worked)) < int64(longWork) {
-		return
+		return 0
 	}
 	l.worked.Store(0)
 	began := time.Now()
-	if !isShort(began.UnixNano()) {
-		return
+	if !isShort(int64(began.Sub(begin))) {
+		return 0
 	}
 	select {
 	case l.first <- struct{}{}:
 	case <-ctx.Done():
-		return
+		return time.Since(began)
+	case <-time.After(mostQueued):
+		return mostQueued
 	}
 	lanes.first <- struct{}{}
 	for first := time.Now(); !isClear() && time.Since(first) < mostWait; {
@@ -97,7 +107,9 @@ func (l *Lane) GiveWay(ctx context.Context, worked time.Duration) {
 	}
 	<-lanes.first
 	<-l.first
-	way.waited.Add(int64(time.Since(began)))
+	waited = time.Since(began)
+	way.waited.Add(int64(waited))
+	return waited
 }
 
 // isShort reports whether processors are short while quiet clients wait.
@@ -115,10 +127,13 @@ func isShort(now int64) bool {
 				long += n
 			}
 		}
-		if n := long - way.long; n >= leastLong && n*fewLong > all-way.all {
+		isLate, n := now-way.judged > int64(judgedIn), long-way.long
+		if !isLate && n >= leastLong && n*fewLong > all-way.all {
 			way.short.Store(now + int64(shortFor))
 		}
-		way.all, way.long = all, long
+		if isLate || n >= leastLong {
+			way.judged, way.all, way.long = now, all, long
+		}
 	}
 	return now < way.short.Load()
 }

@@ -15,7 +15,7 @@ const patience = 30 * time.Second
 // watch makes work give way: processors are short, and a client that was quiet waits.
 func watch(t *testing.T) {
 	Watch()
-	now := time.Now().UnixNano()
+	now := int64(time.Since(begin))
 	way.quiet.Store(now)
 	way.short.Store(now + int64(patience))
 	t.Cleanup(func() {
@@ -59,7 +59,7 @@ func TestGiveWay(t *testing.T) {
 	if got := waits(longWork / 2); got < mostWait {
 		t.Errorf("beside busy processors it gave way for %s, want at least %s", got, mostWait)
 	}
-	way.quiet.Store(time.Now().Add(-quietLasts - time.Second).UnixNano())
+	way.quiet.Store(int64(time.Since(begin) - quietLasts - time.Second))
 	if got := waits(longWork); got != 0 {
 		t.Errorf("without a quiet client it gave way for %s", got)
 	}
@@ -79,8 +79,9 @@ func TestShortProcessors(t *testing.T) {
 	defer stop()
 	var short int64
 	for begin := time.Now(); short == 0; time.Sleep(checkEvery) {
-		way.quiet.Store(time.Now().UnixNano())
-		isShort(time.Now().UnixNano())
+		now := int64(time.Since(begin))
+		way.quiet.Store(now)
+		isShort(now)
 		if short = way.short.Load(); time.Since(begin) > patience {
 			t.Fatal("beside goroutines that never wait, processors are not short")
 		}
@@ -99,11 +100,12 @@ func TestShortProcessors(t *testing.T) {
 func TestQuietClients(t *testing.T) {
 	at := time.Now().Add(time.Hour)
 	New().Take(new(Turn), nil, 1, at, true)
-	if got := way.quiet.Load(); got != at.UnixNano() {
-		t.Errorf("a packet at %d was noted as of %d", at.UnixNano(), got)
+	want := int64(at.Sub(begin))
+	if got := way.quiet.Load(); got != want {
+		t.Errorf("a packet at %d was noted as of %d", want, got)
 	}
 	New().Take(new(Turn), nil, 1, at.Add(quietEvery/2), true)
-	if got := way.quiet.Load(); got != at.UnixNano() {
+	if got := way.quiet.Load(); got != want {
 		t.Error("the packet just behind it was noted again")
 	}
 }
