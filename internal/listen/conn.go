@@ -74,7 +74,7 @@ func (l *Limiter) Listen(inner net.Listener) net.Listener {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		accepted, err := l.Listener.Accept()
-		turn.Connections.GiveWay(context.Background(), turn.Newcomer) // many that come at once would all be ready before what quiet clients send
+		turn.Connections.GiveWay(context.Background(), turn.Newcomer) // or hundreds at once would be ready
 		switch {
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 			l.makeRoom(err)
