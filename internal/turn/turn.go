@@ -41,7 +41,8 @@ func (t *Turns) Begin(turn *Turn) {
 }
 
 // Take waits until a packet of a client may be handled, of a size in bytes. a is nil for a client that was quiet. If
-// the client is busy and has no turn yet, it has that of turn then. If it is not, and isWaitedFor, other work gives way.
+// the client is busy and has no turn yet, it has that of turn then. If it is not busy, and isWaitedFor, other work gives
+// way.
 func (t *Turns) Take(turn *Turn, a *Activity, size int, now time.Time, isWaitedFor bool) {
 	switch {
 	case a == nil || !a.isBusy(size, now):

@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// Processors are short for shortFor since the time that one in fewLong goroutines that became ready waited for longWait
-	// until it ran. That is judged by leastLong of them at least, within judgedIn. Go counts one goroutine in eight.
+	// Processors are short for shortFor since the time that one in fewLong goroutines that became ready waited for
+	// longWait until it ran. That is judged by leastLong of them at least, within judgedIn. Go counts one goroutine in
+	// eight.
 	longWait   = time.Millisecond
 	fewLong    = 50
 	leastLong  = 3
