@@ -74,7 +74,6 @@ func (l *Limiter) Listen(inner net.Listener) net.Listener {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		accepted, err := l.Listener.Accept()
-		turn.Connections.GiveWay(context.Background(), turn.Newcomer) // or hundreds at once would be ready
 		switch {
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 			l.makeRoom(err)
@@ -86,6 +85,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			}
 			return nil, err
 		}
+		turn.Connections.GiveWay(context.Background(), turn.Newcomer) // or hundreds at once would be ready
 		if c := l.limiter.admit(accepted.(*net.TCPConn)); c != nil {
 			return c, nil
 		}

@@ -5,8 +5,9 @@
 // seconds beside hundreds of clients that send all the time.
 //
 // Therefore busy clients take turns: half as many at once as there are processors. And a turn, a new connection, a
-// request without a session, a large message, and each part of a long answer to a service give way: they begin one
-// after the other, when half of the processors are free and no goroutine waits for one.
+// request without a session, a part of a large message, and a part of a long answer to a service give way while
+// processors are short: they begin one after the other, when half of the processors are free and no goroutine waits
+// for one.
 package turn
 
 import (
@@ -46,7 +47,7 @@ func (t *Turns) Begin(turn *Turn) {
 func (t *Turns) Take(turn *Turn, a *Activity, size int, now time.Time, isWaitedFor bool) {
 	switch {
 	case a == nil || !a.isBusy(size, now):
-		if at := int64(now.Sub(begin)); isWaitedFor && at-way.quiet.Load() > int64(quietEvery) {
+		if at := int64(now.Sub(epoch)); isWaitedFor && at-way.quiet.Load() > int64(quietEvery) {
 			way.quiet.Store(at)
 		}
 	case turn.began.IsZero():

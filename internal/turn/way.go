@@ -56,10 +56,10 @@ var (
 
 func newLane() *Lane { return &Lane{first: make(chan struct{}, Most())} }
 
-// begin is when times of way count from.
-var begin = time.Now()
+// epoch is what times of way count from.
+var epoch = time.Now()
 
-// way is what the lanes of the process have in common. Times are nanoseconds since begin.
+// way is what the lanes of the process have in common. Times are nanoseconds since epoch.
 var way = struct {
 	isWatched atomic.Bool
 	quiet     atomic.Int64 // when a quiet client has sent a packet that it waits for; within quietEvery
@@ -92,22 +92,20 @@ func (l *Lane) GiveWay(ctx context.Context, worked time.Duration) (waited time.D
 	}
 	l.worked.Store(0)
 	began := time.Now()
-	if !isShort(int64(began.Sub(begin))) {
+	if !isShort(int64(began.Sub(epoch))) {
 		return 0
 	}
 	select {
 	case l.first <- struct{}{}:
+		lanes.first <- struct{}{}
+		for first := time.Now(); !isClear() && time.Since(first) < mostWait; {
+			time.Sleep(lookEvery)
+		}
+		<-lanes.first
+		<-l.first
 	case <-ctx.Done():
-		return time.Since(began)
 	case <-time.After(mostQueued):
-		return mostQueued
 	}
-	lanes.first <- struct{}{}
-	for first := time.Now(); !isClear() && time.Since(first) < mostWait; {
-		time.Sleep(lookEvery)
-	}
-	<-lanes.first
-	<-l.first
 	waited = time.Since(began)
 	way.waited.Add(int64(waited))
 	return waited

@@ -15,7 +15,7 @@ const patience = 30 * time.Second
 // watch makes work give way: processors are short, and a client that was quiet waits.
 func watch(t *testing.T) {
 	Watch()
-	now := int64(time.Since(begin))
+	now := int64(time.Since(epoch))
 	way.quiet.Store(now)
 	way.short.Store(now + int64(patience))
 	t.Cleanup(func() {
@@ -59,7 +59,7 @@ func TestGiveWay(t *testing.T) {
 	if got := waits(longWork / 2); got < mostWait {
 		t.Errorf("beside busy processors it gave way for %s, want at least %s", got, mostWait)
 	}
-	way.quiet.Store(int64(time.Since(begin) - quietLasts - time.Second))
+	way.quiet.Store(int64(time.Since(epoch) - quietLasts - time.Second))
 	if got := waits(longWork); got != 0 {
 		t.Errorf("without a quiet client it gave way for %s", got)
 	}
@@ -79,7 +79,7 @@ func TestShortProcessors(t *testing.T) {
 	defer stop()
 	var short int64
 	for begin := time.Now(); short == 0; time.Sleep(checkEvery) {
-		now := int64(time.Since(begin))
+		now := int64(time.Since(epoch))
 		way.quiet.Store(now)
 		isShort(now)
 		if short = way.short.Load(); time.Since(begin) > patience {
@@ -100,7 +100,7 @@ func TestShortProcessors(t *testing.T) {
 func TestQuietClients(t *testing.T) {
 	at := time.Now().Add(time.Hour)
 	New().Take(new(Turn), nil, 1, at, true)
-	want := int64(at.Sub(begin))
+	want := int64(at.Sub(epoch))
 	if got := way.quiet.Load(); got != want {
 		t.Errorf("a packet at %d was noted as of %d", want, got)
 	}
@@ -110,7 +110,7 @@ func TestQuietClients(t *testing.T) {
 	}
 }
 
-// Work goes on one after the other. What is cancelled does not wait for that.
+// Work stands behind other work of its lane, for a time at most. What is cancelled does not.
 func TestWorkIsInOrder(t *testing.T) {
 	watch(t)
 	for range Most() { // others are first
@@ -118,24 +118,21 @@ func TestWorkIsInOrder(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	Answers.GiveWay(cancelled, longWork)
-	var isBehind atomic.Bool
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		Answers.GiveWay(t.Context(), longWork)
-		if !isBehind.Load() {
-			t.Error("work did not wait behind other work")
-		}
-	}()
-	runtime.Gosched()
-	isBehind.Store(true)
+	if got := Answers.GiveWay(cancelled, longWork); got >= mostQueued {
+		t.Errorf("cancelled work waited for %s", got)
+	}
+	if got := Answers.GiveWay(t.Context(), longWork); got < mostQueued {
+		t.Errorf("behind others work waited for %s, want %s", got, mostQueued)
+	}
 	for range Most() {
 		<-Answers.first
 	}
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatal("work did not go on")
+	watch(t) // the quiet client's packet is a second old
+	before := Waited()
+	if got := Answers.GiveWay(t.Context(), longWork); got == 0 || Waited()-before != got {
+		t.Errorf("work waited for %s, and %s of it counted", got, Waited()-before)
+	}
+	if n := len(Answers.first) + len(lanes.first); n > 0 {
+		t.Errorf("%d places are still taken", n)
 	}
 }
