@@ -66,8 +66,10 @@ func TestEventsAreHeldAfterAPause(t *testing.T) {
 		t.Errorf("it is assignment %s", number)
 	}
 	c.Message([]byte(`2/chat,["n",4]`), false)
-	if away := x.edge.owners.Clock.Away(time.Now()); away > 30*time.Second {
-		t.Errorf("the clock does not tick again: %v", away)
+	for end := time.Now().Add(time.Minute); x.edge.owners.Clock.Away(time.Now()) > 30*time.Second; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) { // it ticks when all events are held, shortly after the request was published
+			t.Fatal("the clock does not tick again")
+		}
 	}
 	if err := admit(request); err != nil {
 		t.Fatal(err)

@@ -67,7 +67,6 @@ func ownedAfterACut(t *testing.T, answers bool) {
 		}
 	})
 	defer s.beat("shop-1")()
-	s.Flush()
 	a := s.Enter("a", "/door")
 	defer s.beat("shop-2")()
 	next := func(subject, has string) {
@@ -126,7 +125,6 @@ func TestNothingIsHeldInAnOutage(t *testing.T) {
 		s.Handle(subject, handler)
 	}
 	stop := s.beat("shop-1")
-	s.Flush()
 	a := s.Enter("a", "/door")
 	stop()
 	defer s.beat("shop-2")()
@@ -166,22 +164,33 @@ func admits(m *nats.Msg, instance string) {
 	_ = m.RespondMsg(&nats.Msg{Header: header, Data: []byte("[]")})
 }
 
-// beat announces, until it is stopped, that instances live.
+// beat announces, until it is stopped, that instances live. When it returns, both edges have heard the first
+// announcements: they have answered a request that came behind them.
 func (s *stage) beat(instances ...string) (stop func()) {
+	s.t.Helper()
+	announce := func() {
+		for _, name := range instances {
+			body := `[{"instance":"` + name + `","group":"shop","owns":true,"namespaces":["/door"],"at":1,"every":1000}]`
+			_ = s.NC.Publish("sio.$svc.shop."+name+".beat", []byte(body))
+		}
+	}
+	announce()
+	answers := s.Hear(s.NC.NewInbox())
+	s.PublishReply("sio.door.leave.all", answers.Subject, `["none"]`)
+	for range 2 {
+		answers.Next()
+	}
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		ticker := time.NewTicker(500 * time.Millisecond)
 		defer ticker.Stop()
 		for {
-			for _, name := range instances {
-				body := `[{"instance":"` + name + `","group":"shop","owns":true,"namespaces":["/door"],"at":1,"every":1000}]`
-				_ = s.NC.Publish("sio.$svc.shop."+name+".beat", []byte(body))
-			}
 			select {
 			case <-quit:
 				return
 			case <-ticker.C:
+				announce()
 			}
 		}
 	}()
