@@ -71,6 +71,31 @@ func TestGiveWay(t *testing.T) {
 	}
 }
 
+// Processors stay short while much of the time passes with work that may not go on.
+func TestProcessorsStayShort(t *testing.T) {
+	watch(t)
+	now, most := int64(time.Since(epoch)), int64(judgedIn/muchHeld)*int64(Most())
+	way.prolonged, way.wasHeld = now, way.held.Load()
+	for _, step := range []struct {
+		after time.Duration // since the step before
+		held  int64         // in that time
+		want  bool
+	}{
+		{judgedIn, 0, false}, {judgedIn, most, false}, {judgedIn, most + 1, true},
+		{judgedIn / 2, most + 1, false}, {judgedIn / 2, 0, true}, // half of a second says nothing
+	} {
+		now += int64(step.after)
+		way.held.Add(step.held)
+		way.short.Store(0)
+		way.mu.Lock()
+		prolong(now)
+		way.mu.Unlock()
+		if got := way.short.Load() == now+int64(shortFor); got != step.want {
+			t.Errorf("after %s with %s: %v", step.after, time.Duration(step.held), got)
+		}
+	}
+}
+
 // Processors are short for a while since goroutines have waited for them for long.
 func TestShortProcessors(t *testing.T) {
 	Watch()

@@ -1,6 +1,6 @@
-// Command bad is many bad clients of an edge, for the tests of package hostile. It has the lowest priority, so that it
-// takes no CPU from good clients on the same machine. At SIGTERM it prints how often clients of each kind began
-// again, and ends.
+// Command bad is many bad clients of an edge, for the tests of package hostile. It runs while no other program wants the
+// processor, so that it takes none from good clients on the same machine. At SIGTERM it prints how often clients of each
+// kind began again, and ends.
 package main
 
 import (
@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // client is a bad client. Clients of one kind have neighbouring addresses.
@@ -98,18 +100,16 @@ func main() {
 	fmt.Println("gone")
 }
 
-// lowest is the lowest priority of Linux.
-const lowest = 19
-
-// yieldToAll gives the process the lowest priority. Linux sets it for one thread only, and a program that is executed
-// has that of its thread: so the process starts again.
+// yieldToAll makes the process run only while no other one wants the processor. The lowest priority is not enough: Linux
+// lets a thread go on for some milliseconds, whatever its priority. It sets the policy of one thread only, and a program
+// that is executed has that of its thread: so the process starts again.
 func yieldToAll() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if kernel, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0); err != nil || kernel == 20-lowest { // the kernel says 20 less the priority
+	if now, err := unix.SchedGetAttr(0, 0); err != nil || now.Policy == unix.SCHED_IDLE {
 		return err
 	}
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, lowest); err != nil {
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0); err != nil {
 		return err
 	}
 	program, err := os.Executable()
