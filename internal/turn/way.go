@@ -18,8 +18,9 @@ const (
 	judgedIn   = time.Second
 	checkEvery = 20 * time.Millisecond
 	shortFor   = 5 * time.Second
-	// They stay short while, of a second, one in muchHeld parts passes with work that may not go on.
-	muchHeld = 4
+	// If they are short again before as much time has passed, that lasts twice as long, but mostShort at most: while work
+	// gives way, few goroutines wait for long, so that nothing else shows that it still should.
+	mostShort = time.Minute
 	// longWork is how long work in a lane may last until it gives way.
 	longWork = 100 * time.Microsecond
 	// mostWait is how long the first in all lanes gives way, so that it always goes on, and lookEvery is how often it
@@ -68,13 +69,11 @@ var way = struct {
 	checked   atomic.Int64 // when the waits of goroutines were looked at
 	short     atomic.Int64 // until when processors are short
 	waited    atomic.Int64 // how long work has given way, in nanoseconds
-	held      atomic.Int64 // how long those have that were the first in all lanes
 
 	mu        sync.Mutex
 	judged    int64            // guarded by mu: when the waits were judged last
+	lasts     int64            // guarded by mu: how long processors are short now, or were last
 	all, long uint64           // guarded by mu: waits of goroutines until then, and those for longWait
-	prolonged int64            // guarded by mu: when wasHeld was read
-	wasHeld   int64            // guarded by mu: held then
 	waits     []metrics.Sample // guarded by mu
 	now       []metrics.Sample // guarded by mu: goroutines that are ready, and those that run
 }{
@@ -103,11 +102,9 @@ func (l *Lane) GiveWay(ctx context.Context, worked time.Duration) (waited time.D
 	select {
 	case l.first <- struct{}{}:
 		lanes.first <- struct{}{}
-		first := time.Now()
-		for !isClear() && time.Since(first) < mostWait {
+		for first := time.Now(); !isClear() && time.Since(first) < mostWait; {
 			time.Sleep(lookEvery)
 		}
-		way.held.Add(int64(time.Since(first)))
 		<-lanes.first
 		<-l.first
 	case <-ctx.Done():
@@ -135,28 +132,24 @@ func isShort(now int64) bool {
 		}
 		isLate, n := now-way.judged > int64(judgedIn), long-way.long
 		if !isLate && n >= leastLong && n*fewLong > all-way.all {
-			way.short.Store(now + int64(shortFor))
+			shorten(now)
 		}
 		if isLate || n >= leastLong {
 			way.judged, way.all, way.long = now, all, long
 		}
-		prolong(now)
 	}
 	return now < way.short.Load()
 }
 
-// prolong lets processors stay short. While work gives way, few goroutines wait for long, so that nothing else shows it.
-// way.mu must be held.
-func prolong(now int64) {
-	since := now - way.prolonged
-	if since < int64(judgedIn) {
-		return
+// shorten makes processors short from now on. way.mu must be held.
+func shorten(now int64) {
+	switch since := now - way.short.Load(); {
+	case since >= way.lasts:
+		way.lasts = int64(shortFor)
+	case since >= 0:
+		way.lasts = min(2*way.lasts, int64(mostShort))
 	}
-	held := way.held.Load()
-	if (held-way.wasHeld)*muchHeld > since*int64(Most()) {
-		way.short.Store(now + int64(shortFor))
-	}
-	way.prolonged, way.wasHeld = now, held
+	way.short.Store(now + way.lasts)
 }
 
 // isClear reports whether work may go on.

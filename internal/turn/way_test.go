@@ -21,6 +21,8 @@ func watch(t *testing.T) {
 	t.Cleanup(func() {
 		way.isWatched.Store(false)
 		way.short.Store(0)
+		way.checked.Store(0)
+		way.lasts = 0
 	})
 }
 
@@ -71,35 +73,10 @@ func TestGiveWay(t *testing.T) {
 	}
 }
 
-// Processors stay short while much of the time passes with work that may not go on.
-func TestProcessorsStayShort(t *testing.T) {
-	watch(t)
-	now, most := int64(time.Since(epoch)), int64(judgedIn/muchHeld)*int64(Most())
-	way.prolonged, way.wasHeld = now, way.held.Load()
-	for _, step := range []struct {
-		after time.Duration // since the step before
-		held  int64         // in that time
-		want  bool
-	}{
-		{judgedIn, 0, false}, {judgedIn, most, false}, {judgedIn, most + 1, true},
-		{judgedIn / 2, most + 1, false}, {judgedIn / 2, 0, true}, // half of a second says nothing
-	} {
-		now += int64(step.after)
-		way.held.Add(step.held)
-		way.short.Store(0)
-		way.mu.Lock()
-		prolong(now)
-		way.mu.Unlock()
-		if got := way.short.Load() == now+int64(shortFor); got != step.want {
-			t.Errorf("after %s with %s: %v", step.after, time.Duration(step.held), got)
-		}
-	}
-}
-
 // Processors are short for a while since goroutines have waited for them for long.
 func TestShortProcessors(t *testing.T) {
-	Watch()
-	defer way.isWatched.Store(false)
+	watch(t)
+	way.short.Store(0)
 	stop := spin()
 	defer stop()
 	var short int64
@@ -118,6 +95,26 @@ func TestShortProcessors(t *testing.T) {
 	}
 	if isShort(short + 1) {
 		t.Error("they are short for ever")
+	}
+}
+
+// Processors that are soon short again are short for longer.
+func TestShortAgain(t *testing.T) {
+	watch(t)
+	now := way.short.Load() + int64(time.Hour)
+	for i, step := range []struct{ after, lasts time.Duration }{ // since processors were no longer short
+		{0, shortFor}, {shortFor / 2, 2 * shortFor}, {2*shortFor - 1, 4 * shortFor}, {-shortFor, 4 * shortFor},
+		{4 * shortFor, shortFor},
+		{0, 2 * shortFor}, {0, 4 * shortFor}, {0, 8 * shortFor}, {0, mostShort}, {0, mostShort},
+	} {
+		now += int64(step.after)
+		way.mu.Lock()
+		shorten(now)
+		way.mu.Unlock()
+		if got := time.Duration(way.short.Load() - now); got != step.lasts {
+			t.Errorf("step %d: short for %s, want %s", i, got, step.lasts)
+		}
+		now = way.short.Load()
 	}
 }
 

@@ -1,6 +1,6 @@
-// Command bad is many bad clients of an edge, for the tests of package hostile. It runs while no other program wants the
-// processor, so that it takes none from good clients on the same machine. At SIGTERM it prints how often clients of each
-// kind began again, and ends.
+// Command bad is many bad clients of an edge, for the tests of package hostile. It runs while no other program of
+// its session wants the processor, so that it takes none from good clients on the same machine. At SIGTERM it prints how
+// often clients of each kind began again, and ends.
 package main
 
 import (
@@ -10,17 +10,13 @@ import (
 	"log"
 	"maps"
 	"net"
-	"os"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // client is a bad client. Clients of one kind have neighbouring addresses.
@@ -98,25 +94,6 @@ func main() {
 		fmt.Printf("%s began %d times\n", name, began[i].Load())
 	}
 	fmt.Println("gone")
-}
-
-// yieldToAll makes the process run only while no other one wants the processor. The lowest priority is not enough: Linux
-// lets a thread go on for some milliseconds, whatever its priority. It sets the policy of one thread only, and a program
-// that is executed has that of its thread: so the process starts again.
-func yieldToAll() error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if now, err := unix.SchedGetAttr(0, 0); err != nil || now.Policy == unix.SCHED_IDLE {
-		return err
-	}
-	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0); err != nil {
-		return err
-	}
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return syscall.Exec(program, os.Args, os.Environ())
 }
 
 // pause waits, or until the end.
