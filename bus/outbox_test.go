@@ -219,6 +219,7 @@ func TestASubscriptionThatFailsIsTriedAgain(t *testing.T) {
 // wait behind it, and clients be refused for the wrong reason.
 func TestAFlushEndsWithTheConnection(t *testing.T) {
 	b := connect(t, natsdtest.Start(t).ClientURL(), nil)
+	eventually(t, "the bus knows its connection", b.Connected)
 	flushed := make(chan bool, 1)
 	b.Do(func() {
 		b.work.connectionChanged(false)

@@ -127,9 +127,13 @@ func TestAsksOfOneNamespace(t *testing.T) {
 	for range 5242 {
 		s.Send(edgetest.Message("sio.other.ask.all", inbox.Subject, `["?"]`, "Sio-Timeout: 600000"))
 	}
-	edgetest.Eventually(t, "it has all that it may have", func() bool {
-		return s.Figure("asks_awaited", "") == 131_072/sockets*sockets && s.Figure("asks_refused_total", "")+s.Figure("asks_total", "") == 5242
+	edgetest.Eventually(t, "all asks are answered or refused", func() bool {
+		return s.Figure("asks_refused_total", "")+s.Figure("asks_total", "") == 5242
 	})
+	// Answers that have not been sent meanwhile take places, too, so that it may be a little less.
+	if most, got := 131_072, s.Figure("asks_awaited", ""); got > most || got < most*9/10 {
+		t.Errorf("it waits for %d acks, want at most %d and not much less", got, most)
+	}
 	s.Send(edgetest.Message("sio.chat.ask.socket."+s.pair.Ann.ID, "_INBOX.ann", `["?"]`))
 	if got, ok := s.pair.Ann.Await(); !ok || len(got) < 8 || got[len(got)-5:] != `["?"]` {
 		t.Errorf("another namespace cannot ask: %q", got)
