@@ -116,7 +116,7 @@ var doors = map[string][]string{
 	"golang.org/x/crypto":              {"gateway/adminui"},                                // bcrypt
 	"golang.org/x/net":                 {"cluster", "internal/origin", "internal/request"}, // names of hosts in other alphabets, tokens of HTTP
 	"golang.org/x/text":                {"internal/request"},                               // queries that are not UTF-8
-	"golang.org/x/sys":                 {"test/hostile/bad"},                               // when it runs
+	"golang.org/x/sys":                 {"test/hostile/bad"},                               // SCHED_IDLE
 	"golang.org/x/term":                {"cmd/internal/gateways", "cmd/internal/program"},
 	"golang.org/x/time":                {"cluster", "gateway/adminui", "internal/handshakes", "internal/pace", "internal/rates"},
 	"go.uber.org/goleak":               {"internal/edgetest", "internal/natsd/proxytest", "test/stand"},

@@ -18,8 +18,8 @@ const (
 	judgedIn   = time.Second
 	checkEvery = 20 * time.Millisecond
 	shortFor   = 5 * time.Second
-	// If they are short again before as much time has passed, that lasts twice as long, but mostShort at most: while work
-	// gives way, few goroutines wait for long, so that nothing else shows that it still should.
+	// If they are short again sooner after the end than they had been short, that lasts twice as long, mostShort at most:
+	// while work gives way, few goroutines wait for long, so that nothing else shows that it still should.
 	mostShort = time.Minute
 	// longWork is how long work in a lane may last until it gives way.
 	longWork = 100 * time.Microsecond

@@ -61,7 +61,7 @@ func main() {
 	flag.Parse()
 	log.SetFlags(0)
 	if err := yieldToAll(); err != nil {
-		log.Fatal(err)
+		log.Fatalf("the policy SCHED_IDLE, without which bad clients take the processors of good ones: %v", err)
 	}
 	names := slices.Sorted(maps.Keys(kinds))
 	if *only != "" {

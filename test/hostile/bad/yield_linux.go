@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"syscall"
@@ -17,24 +16,17 @@ func yieldToAll() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if policy, err := unix.SchedGetAttr(0, 0); err != nil || policy.Policy == unix.SCHED_IDLE {
-		return wrap(err)
+		return err
 	}
 	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0); err != nil {
-		return wrap(err)
+		return err
 	}
 	if policy, err := unix.SchedGetAttr(0, 0); err != nil || policy.Policy != unix.SCHED_IDLE { // it would start again for ever
-		return wrap(errors.Join(err, errors.New("it is set without effect")))
+		return errors.Join(err, errors.New("it was set without effect"))
 	}
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	return syscall.Exec(program, os.Args, os.Environ())
-}
-
-func wrap(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("the policy SCHED_IDLE, without which bad clients take the processors of good ones: %w", err)
 }
