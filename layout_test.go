@@ -59,7 +59,7 @@ var layers = map[string][]string{
 	"edge/registry":             {"internal/flow", "internal/snapshot", "subjects"},
 	"edge/recovery":             {"eventlog", "subjects", "wire/msg", "wire/recovery", "internal/tally", "internal/throttle", "internal/wake"},
 	"edge/presence":             {"internal/members", "internal/tally", "rule", "subjects", "wire/msg"},
-	"edge":                      {"bus", "edge/owner", "edge/presence", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/members", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
+	"edge":                      {"bus", "edge/owner", "edge/presence", "edge/recovery", "edge/registry", "engine", "eventlog", "rule", "subjects", "wire/eio", "wire/sio", "wire/msg", "wire/msgpack", "wire/recovery", "internal/bearer", "internal/buffers", "internal/countdown", "internal/flow", "internal/ids", "internal/liveness", "internal/members", "internal/query", "internal/share", "internal/tally", "internal/throttle", "internal/wake"},
 	"backend":                   {"rule", "subjects", "wire/msg", "internal/liveness", "internal/members", "internal/throttle", "internal/wake"},
 	"gateway/strict":            {},
 	"gateway/api":               {"backend", "gateway/strict", "internal/tally", "internal/throttle", "subjects"},

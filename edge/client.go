@@ -232,10 +232,10 @@ func (c *connection) isUsed() bool {
 	return false
 }
 
-// handshake is the handshake of a socket as services read it, a JSON object.
-func handshake(s *socket) []byte {
+// appendHandshake appends the handshake of a socket as services read it, a JSON object.
+func appendHandshake(dst []byte, s *socket) []byte {
 	c := s.Edge.conn
-	return msg.AppendHandshake(nil, s.ID, s.Edge.auth, s.Edge.issued, c.session.Transport(), c.request)
+	return msg.AppendHandshake(dst, s.ID, s.Edge.auth, s.Edge.issued, c.session.Transport(), c.request)
 }
 
 // invalid ends the session because of a packet that cannot be decoded.

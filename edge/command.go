@@ -197,8 +197,7 @@ type queried struct {
 func (q queried) Len() int { return len(q.list) }
 
 func (q queried) Handshake(place int) []byte {
-	s := q.list[place]
-	return handshake(s)
+	return appendHandshake(nil, q.list[place])
 }
 
 func (q queried) Look(rooms bool, note func(int, query.View)) {

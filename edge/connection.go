@@ -8,6 +8,7 @@ import (
 
 	"partyline/edge/registry"
 	"partyline/engine"
+	"partyline/internal/buffers"
 	"partyline/internal/ids"
 	"partyline/wire/eio"
 	"partyline/wire/msg"
@@ -216,9 +217,9 @@ func (c *connection) unpack(message []byte, binary bool) {
 		c.invalid(errTextPacked)
 		return
 	}
-	buffer := takeBuffer()
-	p, attachments, err := msgpack.Parse(*buffer, message, c.edge.set.MaxPayload())
-	defer giveBack(buffer, p.Data)
+	lent := buffers.Get()
+	p, attachments, err := msgpack.Parse((*lent)[:0], message, c.edge.set.MaxPayload())
+	defer buffers.PutGrown(lent, p.Data)
 	if errors.Is(err, msgpack.ErrTooLarge) {
 		err = errEventTooBig
 	}

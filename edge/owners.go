@@ -9,6 +9,7 @@ import (
 
 	"partyline/bus"
 	"partyline/edge/owner"
+	"partyline/internal/buffers"
 	"partyline/internal/liveness"
 	"partyline/subjects"
 	"partyline/wire/msg"
@@ -49,7 +50,7 @@ func (w ownerWire) Ask(o *owner.Socket, q owner.Request) (rev uint64, err error)
 		state.Recovered = s.Edge.recovered != nil && !s.Edge.recovered.isOwned.Load()
 		state.Decides = state.Recovered && s.Edge.rules.Recovery.AskAgain && q.From != ""
 	}
-	err = w.up.Publish(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, connectBody(s, handover))
+	err = w.publishConnect(subject, w.prefix.AppendConnectReply(nil, s.Namespace.Token, s.ID), header, s, handover)
 	if errors.Is(err, bus.ErrTooLarge) {
 		if q.Handover {
 			w.complaints.about(s.Namespace.Name, "a connect request with a handover could not be published", err)
@@ -106,14 +107,18 @@ func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
 	}
 }
 
-// connectBody is the body of a connect request or notice.
-func connectBody(s *socket, handover *msg.State) []byte {
-	r := s.Edge.recovered
-	if r == nil || handover != nil {
-		return msg.Connect(handshake(s), handover)
+// publishConnect publishes a connect request or notice.
+func (w ownerWire) publishConnect(subject, reply []byte, header bus.Header, s *socket, handover *msg.State) error {
+	lent := buffers.Room(len(s.Edge.auth) + len(s.Edge.conn.request) + 1<<10) // more than else is in it, without a handover
+	body := appendHandshake(append((*lent)[:0], msg.ConnectHead...), s)
+	if r := s.Edge.recovered; r == nil || handover != nil {
+		body = msg.Connect(body, handover)
+	} else {
+		had := r.withRecord(s, s.Edge.shown(), false)
+		body = msg.ConnectRecovered(body, msg.Recovered{Rooms: had.Rooms, User: had.User, Data: had.Data})
 	}
-	had := r.withRecord(s, s.Edge.shown(), false)
-	return msg.ConnectRecovered(handshake(s), msg.Recovered{Rooms: had.Rooms, User: had.User, Data: had.Data})
+	defer buffers.PutGrown(lent, body)
+	return w.up.Publish(subject, reply, header, body)
 }
 
 // findOwner notes who gets the events of a socket that is being admitted. Of one that the edge itself admits that may be
@@ -142,7 +147,7 @@ func (e *Edge) notice(s *socket) {
 	if g := s.Edge.granted.Load(); g != nil && g.issuer != "" {
 		header = bus.Header{msg.HeaderUser: {g.User}}
 	}
-	if err := e.up.Publish(subject, e.answers.address(nil, s), header, connectBody(s, nil)); err != nil {
+	if err := (ownerWire{e}).publishConnect(subject, e.answers.address(nil, s), header, s, nil); err != nil {
 		e.complaints.about(string(subject), "a connect notice could not be published", err)
 	}
 }

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"sync"
 
 	"partyline/bus"
+	"partyline/internal/buffers"
 	"partyline/internal/tally"
 	"partyline/wire/eio"
 	"partyline/wire/msg"
@@ -77,11 +77,11 @@ func (p *packet) text() *eio.Frame {
 
 // packed makes the frame for msgpack clients.
 func (p *packet) packed(limit int) (*eio.Frame, error) {
-	buffer := takeBuffer()
-	message, err := msgpack.Append(*buffer, sio.Packet{
+	lent := buffers.Get()
+	message, err := msgpack.Append((*lent)[:0], sio.Packet{
 		Type: p.kind, Namespace: []byte(p.namespace), HasID: p.hasID, ID: p.id, Data: p.body,
 	}, p.attachments, limit)
-	defer giveBack(buffer, message)
+	defer buffers.PutGrown(lent, message)
 	if errors.Is(err, msgpack.ErrTooLarge) {
 		return nil, fmt.Errorf("as msgpack, a packet is larger than what may wait for one client, %d bytes", limit)
 	}
@@ -107,18 +107,4 @@ func withHeader(h bus.Header, name string, values ...string) bus.Header {
 	maps.Copy(more, h)
 	more[name] = values
 	return more
-}
-
-// buffers are for a packet's other form, which is needed only while it is handled.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
-
-// takeBuffer takes an empty buffer from the pool.
-func takeBuffer() *[]byte { return buffers.Get().(*[]byte) }
-
-// giveBack puts a buffer back, or what it has grown to.
-func giveBack(buffer *[]byte, grown []byte) {
-	if cap(grown) > cap(*buffer) && cap(grown) <= 64<<10 { // a pool of megabytes would stay
-		*buffer = grown[:0]
-	}
-	buffers.Put(buffer)
 }

@@ -191,9 +191,10 @@ func TestAMessageThatIsTooMuch(t *testing.T) {
 	play(t, func(set *Settings) { set.SessionBytes = 100_000 }, func(t *testing.T, s *stage) {
 		ws := s.open()
 		frame := clientFrame(0x01, "4"+strings.Repeat("x", 50_000))
-		_, _ = ws.NetConn().Write(frame)
-		frame[0] = 0x00
-		_, _ = ws.NetConn().Write(frame)
+		for range 4 { // a buffer that was lent to it before may have 64 KiB, which do not count
+			_, _ = ws.NetConn().Write(frame)
+			frame[0] = 0x00
+		}
 		s.last().expectEnd(t, QueueOverflow)
 		s.expectClose(ws, websocket.ClosePolicyViolation)
 	})

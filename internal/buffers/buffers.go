@@ -4,6 +4,7 @@ package buffers
 import (
 	"bytes"
 	"context"
+	"math/bits"
 	"slices"
 	"sync"
 
@@ -20,45 +21,76 @@ const (
 	step = 2
 )
 
-// small and large are the buffers that were returned. Go frees those that nobody takes for two collections.
+// small are the buffers that were returned, and large[n] those of largeFrom<<n bytes. Go frees those that nobody takes
+// for two collections.
 var (
 	small = sync.Pool{New: func() any { b := make([]byte, 0, first); return &b }}
-	large sync.Pool
+	large [8]sync.Pool
 )
 
 // Get lends a buffer for the next message.
 func Get() *[]byte { return small.Get().(*[]byte) }
 
+// Room lends a buffer with room for some bytes.
+func Room(size int) *[]byte {
+	if size <= first {
+		return Get()
+	}
+	b := sized(max(size, largeFrom))
+	return &b
+}
+
 // Put takes a buffer back. Nothing may use it any more.
 func Put(b *[]byte) {
-	if cap(*b) < largeFrom {
+	if size := cap(*b); size >= largeFrom {
+		if n := class(size); n < len(large) && size == largeFrom<<n {
+			large[n].Put(b)
+		}
+	} else if size >= first {
 		small.Put(b)
-	} else {
-		large.Put(b)
 	}
 }
+
+// PutGrown takes a buffer back, or what it has grown to. grown is nil if it was not needed, never after Grow, which has
+// taken the buffer back.
+func PutGrown(lent *[]byte, grown []byte) {
+	if grown != nil {
+		*lent = grown
+	}
+	Put(lent)
+}
+
+// class is the smallest class of large buffers that have a size.
+func class(size int) int { return bits.Len(uint(size-1) / largeFrom) }
 
 // Own returns a copy of all, which was read into a lent buffer, and takes that back.
 func Own(lent *[]byte, all []byte) []byte {
 	own := bytes.Clone(all)
-	*lent = all
-	Put(lent)
+	PutGrown(lent, all)
 	return own
 }
 
 // Grow returns a buffer with what is in buf and room for more: twice as much, or a little more than most bytes if that
-// is enough. A large one may be twice as large, and gives way to quiet clients. buf must not be used any more.
+// is enough. A large one may be twice as large, and gives way to quiet clients. buf is taken back.
 func Grow(buf []byte, most int) []byte {
-	size := min(step*len(buf), max(len(buf), most)) + leastRoom
+	size := max(len(buf)+leastRoom, min(step*len(buf), most+leastRoom))
 	if size < largeFrom {
 		return slices.Grow(buf, size-len(buf))
 	}
 	turn.Large.GiveWay(context.Background(), turn.Chunk) // in the middle of what may be a megabyte
-	if lent, _ := large.Get().(*[]byte); lent != nil {
-		if size <= cap(*lent) && cap(*lent) <= step*size {
-			return append((*lent)[:0], buf...)
-		}
-		large.Put(lent)
+	grown := append(sized(size), buf...)
+	Put(&buf)
+	return grown
+}
+
+// sized returns a buffer for a size of at least largeFrom bytes.
+func sized(size int) []byte {
+	n := class(size)
+	if n >= len(large) {
+		return make([]byte, 0, size)
 	}
-	return slices.Grow(buf, size-len(buf))
+	if lent, _ := large[n].Get().(*[]byte); lent != nil {
+		return (*lent)[:0]
+	}
+	return make([]byte, 0, largeFrom<<n)
 }

@@ -39,3 +39,29 @@ func TestGrowFromNothing(t *testing.T) {
 		t.Errorf("the first buffer has %d of %d bytes", len(buf), cap(buf))
 	}
 }
+
+// A buffer has the room that was asked for, also when others were taken back that are of no use.
+func TestRoom(t *testing.T) {
+	for _, size := range []int{0, 1, first, first + 1, largeFrom, largeFrom + 1, 1_000_000, largeFrom << len(large)} {
+		for range 3 {
+			lent := Room(size)
+			if len(*lent) > size && size > first || cap(*lent) < max(size, first) {
+				t.Errorf("for %d bytes there is a buffer with %d of %d", size, len(*lent), cap(*lent))
+			}
+			PutGrown(lent, append((*lent)[:0], make([]byte, size)...))
+			PutGrown(new([]byte), nil)
+			PutGrown(new([]byte), make([]byte, 0, size))
+		}
+		if lent := Get(); cap(*lent) < first || cap(*lent) >= largeFrom {
+			t.Errorf("after one for %d bytes there is a buffer of %d", size, cap(*lent))
+		}
+	}
+}
+
+// A buffer that was not needed is kept. sync.Pool may drop one, in a race test it drops many.
+func TestUnneededBuffersAreKept(t *testing.T) {
+	allocs := testing.AllocsPerRun(100, func() { PutGrown(Get(), nil) })
+	if allocs > 1 {
+		t.Errorf("a buffer that is not needed costs %.1f allocations", allocs)
+	}
+}

@@ -53,10 +53,12 @@ func orNone(list []string) []string {
 	return list
 }
 
-// Connect returns the body of a connect request or notice: ["connect",handshake]. With handover, the socket was
-// admitted before, and gets a new owner.
-func Connect(handshake []byte, handover *State) []byte {
-	body := append([]byte(`["`+EventConnect+`",`), handshake...)
+// ConnectHead is the beginning of the body of a connect request or notice. The handshake is behind it.
+const ConnectHead = `["` + EventConnect + `",`
+
+// Connect completes the body of a connect request or notice, of which there are ConnectHead and the handshake:
+// ["connect",handshake]. With handover, the socket was admitted before, and gets a new owner.
+func Connect(body []byte, handover *State) []byte {
 	if handover == nil {
 		return append(body, ']')
 	}
@@ -83,11 +85,10 @@ type Recovered struct {
 	Data  json.RawMessage `json:"data"`
 }
 
-// ConnectRecovered returns the body of a connect request or notice about a recovered socket that no instance owns.
-func ConnectRecovered(handshake []byte, r Recovered) []byte {
+// ConnectRecovered is Connect for a recovered socket that no instance owns.
+func ConnectRecovered(body []byte, r Recovered) []byte {
 	r.Data, r.Rooms = orEmpty(r.Data), orNone(r.Rooms)
-	body := append([]byte(`["`+EventConnect+`",`), handshake[:len(handshake)-1]...)
-	return append(append(append(body, `,"recovered":`...), encode(r)...), `}]`...)
+	return append(append(append(body[:len(body)-1], `,"recovered":`...), encode(r)...), `}]`...)
 }
 
 // State is what the owner of a socket must know of it: the object of own.<instance>.connect, and the handover member

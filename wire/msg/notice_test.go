@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,18 +16,18 @@ func TestBodies(t *testing.T) {
 	request := Request{
 		Session: "abc", Query: map[string]string{"t": "<&>", "EIO": "4"}, Headers: map[string]string{"host": "a"}, Address: "::1", URL: "/socket.io/", Secure: true,
 	}.JSON()
-	handshake := AppendHandshake(nil, "k3f9a0zz.x", nil, time.UnixMilli(1767225600000), "polling", request)
+	begun := AppendHandshake([]byte(ConnectHead), "k3f9a0zz.x", nil, time.UnixMilli(1767225600000), "polling", request)
 	const shook = `{"sid":"k3f9a0zz.x","auth":{},"issued":1767225600000,"time":"Thu Jan 01 2026 00:00:00 GMT+0000 (Coordinated Universal Time)",` +
 		`"transport":"polling","session":"abc","query":{"EIO":"4","t":"<&>"},"headers":{"host":"a"},"address":"::1","url":"/socket.io/","secure":true,"xdomain":false}`
 	for want, got := range map[string][]byte{
-		`["connect",` + shook + `]`: Connect(handshake, nil),
-		`["connect",` + shook[:len(shook)-1] + `,"handover":{"from":"a","rev":1,"rooms":["x"],"data":{}}}]`: Connect(handshake, &State{
+		`["connect",` + shook + `]`: Connect(slices.Clone(begun), nil),
+		`["connect",` + shook[:len(shook)-1] + `,"handover":{"from":"a","rev":1,"rooms":["x"],"data":{}}}]`: Connect(slices.Clone(begun), &State{
 			From: "a", Rev: 1, Rooms: []string{"x"}}),
 		`["connect",` + shook[:len(shook)-1] + `,"handover":{"rev":1,"rooms":[],"data":{}},"edge":"k3f9a0zz","recovered":true,"decides":true}]`: Connect(
-			handshake, &State{Rev: 1, Rooms: []string{}, Edge: "k3f9a0zz", Recovered: true, Decides: true}),
+			slices.Clone(begun), &State{Rev: 1, Rooms: []string{}, Edge: "k3f9a0zz", Recovered: true, Decides: true}),
 		`["connect",` + shook[:len(shook)-1] + `,"recovered":{"rooms":["x"],"user":"ann","data":{"a":1}}}]`: ConnectRecovered(
-			handshake, Recovered{Rooms: []string{"x"}, User: "ann", Data: []byte(`{"a":1}`)}),
-		`["connect",` + shook[:len(shook)-1] + `,"recovered":{"rooms":[],"data":{}}}]`: ConnectRecovered(handshake, Recovered{}),
+			slices.Clone(begun), Recovered{Rooms: []string{"x"}, User: "ann", Data: []byte(`{"a":1}`)}),
+		`["connect",` + shook[:len(shook)-1] + `,"recovered":{"rooms":[],"data":{}}}]`: ConnectRecovered(slices.Clone(begun), Recovered{}),
 		`["connect",{"sid":"s","rev":0,"rooms":[],"user":"ann","data":{"a":1}}]`:       State{ID: "s", User: "ann", Data: []byte(`{"a":1}`)}.Body(),
 		`["connect",{"sid":"s","rev":2,"rooms":[],"data":{},"transport":"polling"}]`:   State{ID: "s", Rev: 2, Rooms: []string{}, Transport: "polling"}.Body(),
 		`["disconnect",{"reason":"transport close","rooms":["a","메"]}]`:                Ended{Reason: "transport close", Rooms: []string{"a", "메"}}.Body(),
@@ -93,7 +94,7 @@ func FuzzBodies(f *testing.F) {
 		noticed(t, state.Body(), filled)
 
 		request := Request{Query: map[string]string{a: b}, Headers: map[string]string{b: a}, Address: a, URL: b}
-		noticed(t, Connect(AppendHandshake(nil, a, data, time.UnixMilli(int64(n>>16)), "websocket", request.JSON()), &state), struct {
+		noticed(t, Connect(AppendHandshake([]byte(ConnectHead), a, data, time.UnixMilli(int64(n>>16)), "websocket", request.JSON()), &state), struct {
 			ID       string          `json:"sid"`
 			Auth     json.RawMessage `json:"auth"`
 			Issued   int64           `json:"issued"`
