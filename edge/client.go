@@ -234,8 +234,7 @@ func (c *connection) isUsed() bool {
 
 // appendHandshake appends the handshake of a socket as services read it, a JSON object.
 func appendHandshake(dst []byte, s *socket) []byte {
-	c := s.Edge.conn
-	return msg.AppendHandshake(dst, s.ID, s.Edge.auth, s.Edge.issued, c.session.Transport(), c.request)
+	return msg.AppendHandshake(dst, s.ID, s.Edge.auth, s.Edge.issued, s.Edge.conn.session.Transport(), s.Edge.conn.request)
 }
 
 // invalid ends the session because of a packet that cannot be decoded.

@@ -196,9 +196,7 @@ type queried struct {
 
 func (q queried) Len() int { return len(q.list) }
 
-func (q queried) Handshake(place int) []byte {
-	return appendHandshake(nil, q.list[place])
-}
+func (q queried) Handshake(place int) []byte { return appendHandshake(nil, q.list[place]) }
 
 func (q queried) Look(rooms bool, note func(int, query.View)) {
 	for i, s := range q.list {

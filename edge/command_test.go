@@ -9,7 +9,9 @@ import (
 	"partyline/edge/registry"
 	"partyline/internal/flow"
 	"partyline/internal/query"
+	"partyline/rule"
 	"partyline/subjects"
+	"partyline/wire/sio"
 )
 
 // A query whose answer has no rooms keeps no rooms of its sockets.
@@ -61,6 +63,40 @@ func TestACheckpointComesFromTheLog(t *testing.T) {
 			if _, entered := window.Enter(0, false); entered != (verb == counts || !logged) {
 				t.Errorf("logged %v: after a checkpoint on %s there is room: %v", logged, verb, entered)
 			}
+		}
+	}
+}
+
+// An event for one room costs its namespace what that room's members cost, however many are in other rooms of the sender.
+func TestAnEventCostsItsReceivers(t *testing.T) {
+	prefix, err := subjects.NewPrefix("sio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := registry.New(prefix, 0, func(registry.Effects[client]) {}, func(*socket, int) {})
+	rules := rule.NewBook(map[string]rule.Namespace{"/chat": {}}).Find("/chat")
+	var s *socket
+	for i, rooms := range [][]string{{"lobby"}, {"lobby"}, {"lobby", "match"}, {"lobby", "match"}, nil} {
+		other := &socket{ID: "k3f9a0zz.Q2hhdHR5LXNvY2tldC0" + strconv.Itoa(i)}
+		other.Edge.rules = rules
+		reg.Enter(other, "/chat", "chat", false, nil)
+		if _, err := reg.Admit(other, registry.Admission{Rooms: rooms}); err != nil {
+			t.Fatal(err)
+		}
+		if len(rooms) == 2 {
+			s = other
+		}
+	}
+	for _, c := range []struct {
+		to, data string
+		want     int
+	}{
+		{rule.ToRoom, `["move","match"]`, 2}, {rule.ToRoom, `["move","lobby"]`, 4}, {rule.ToRoom, `["move","elsewhere"]`, 0},
+		{rule.ToRoom, `["move"]`, 0}, {rule.ToRoom, `["move",""]`, 0}, {rule.ToRooms, `["move","match"]`, 6}, {rule.ToAll, `["move"]`, 5}, {rule.ToSocket, `["move"]`, 1},
+	} {
+		u := upward{scratch: &scratch{}, socket: s, packet: sio.Packet{Data: []byte(c.data)}, rule: &rule.Relay{To: c.to}}
+		if got := u.receivers(); got != c.want {
+			t.Errorf("%s to %v costs %d receivers, want %d", c.data, c.to, got, c.want)
 		}
 	}
 }

@@ -97,7 +97,7 @@ const checkpointID = ".checkpoint----------"
 // It returns false if the socket has gone meanwhile.
 func (u *upward) slow() bool {
 	s, session := u.socket, u.conn.session
-	window, cost := s.Namespace.Window, flow.Cost(len(u.body), receivers(s, u.rule))
+	window, cost := s.Namespace.Window, flow.Cost(len(u.body), u.receivers())
 	checkpoint, entered := window.Enter(cost, false)
 	if !entered {
 		s.Edge.rules.Slowed.Inc()
@@ -116,8 +116,9 @@ func (u *upward) slow() bool {
 	return entered || s.Life() == registry.Live
 }
 
-// receivers returns how many sockets of this edge get a relayed event, at most.
-func receivers(s *socket, relay *rule.Relay) (sum int) {
+// receivers returns how many sockets of this edge get the event if it is relayed, at most.
+func (u *upward) receivers() (sum int) {
+	s, relay, named := u.socket, u.rule, ""
 	switch {
 	case relay == nil:
 		return 0
@@ -125,13 +126,17 @@ func receivers(s *socket, relay *rule.Relay) (sum int) {
 		return 1
 	case relay.To == rule.ToAll:
 		return s.Namespace.Members()
+	case relay.To == rule.ToRoom:
+		named, _ = u.room() // without an error it is not ""
 	}
 	rooms := roomsOfRelay(s)
 	if len(rooms) == 0 && relay.To == rule.ToRoomsOrAll {
 		return s.Namespace.Members()
 	}
 	for _, room := range rooms {
-		sum += room.Members()
+		if relay.To != rule.ToRoom || room.Name == named {
+			sum += room.Members()
+		}
 	}
 	return sum
 }
