@@ -74,16 +74,16 @@ func TestAnEventCostsItsReceivers(t *testing.T) {
 		t.Fatal(err)
 	}
 	reg := registry.New(prefix, 0, func(registry.Effects[client]) {}, func(*socket, int) {})
-	rules := rule.NewBook(map[string]rule.Namespace{"/chat": {}}).Find("/chat")
+	rules := rule.NewBook(map[string]rule.Namespace{"/chat": {UserRoom: "user:"}}).Find("/chat")
 	var s *socket
-	for i, rooms := range [][]string{{"lobby"}, {"lobby"}, {"lobby", "match"}, {"lobby", "match"}, nil} {
+	for i, rooms := range [][]string{{"lobby"}, {"lobby"}, {"lobby", "match"}, {"lobby", "match", "user:ann"}, nil} {
 		other := &socket{ID: "k3f9a0zz.Q2hhdHR5LXNvY2tldC0" + strconv.Itoa(i)}
 		other.Edge.rules = rules
 		reg.Enter(other, "/chat", "chat", false, nil)
 		if _, err := reg.Admit(other, registry.Admission{Rooms: rooms}); err != nil {
 			t.Fatal(err)
 		}
-		if len(rooms) == 2 {
+		if len(rooms) == 3 {
 			s = other
 		}
 	}
@@ -91,8 +91,9 @@ func TestAnEventCostsItsReceivers(t *testing.T) {
 		to, data string
 		want     int
 	}{
-		{rule.ToRoom, `["move","match"]`, 2}, {rule.ToRoom, `["move","lobby"]`, 4}, {rule.ToRoom, `["move","elsewhere"]`, 0},
-		{rule.ToRoom, `["move"]`, 0}, {rule.ToRoom, `["move",""]`, 0}, {rule.ToRooms, `["move","match"]`, 6}, {rule.ToAll, `["move"]`, 5}, {rule.ToSocket, `["move"]`, 1},
+		{rule.ToRoom, `["move","match"]`, 2}, {rule.ToRoom, `["move","lobby"]`, 4}, {rule.ToRoom, `["move","user:ann"]`, 1},
+		{rule.ToRoom, `["move","elsewhere"]`, 0}, {rule.ToRoom, `["move"]`, 0}, {rule.ToRoom, `["move",""]`, 0},
+		{rule.ToRooms, `["move","match"]`, 6}, {rule.ToAll, `["move"]`, 5}, {rule.ToSocket, `["move"]`, 1},
 	} {
 		u := upward{scratch: &scratch{}, socket: s, packet: sio.Packet{Data: []byte(c.data)}, rule: &rule.Relay{To: c.to}}
 		if got := u.receivers(); got != c.want {

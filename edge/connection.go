@@ -217,7 +217,7 @@ func (c *connection) unpack(message []byte, binary bool) {
 		c.invalid(errTextPacked)
 		return
 	}
-	lent := buffers.Get()
+	lent := buffers.Room(len(message))
 	p, attachments, err := msgpack.Parse((*lent)[:0], message, c.edge.set.MaxPayload())
 	defer buffers.PutGrown(lent, p.Data)
 	if errors.Is(err, msgpack.ErrTooLarge) {

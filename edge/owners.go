@@ -109,7 +109,8 @@ func (w ownerWire) Undecided(o *owner.Socket, why owner.Reason, refuse bool) {
 
 // publishConnect publishes a connect request or notice.
 func (w ownerWire) publishConnect(subject, reply []byte, header bus.Header, s *socket, handover *msg.State) error {
-	lent := buffers.Room(len(s.Edge.auth) + len(s.Edge.conn.request) + 1<<10) // more than else is in it, without a handover
+	// The rest fits into 1 KiB, except for a handover and a recovered state.
+	lent := buffers.Room(len(s.Edge.auth) + len(s.Edge.conn.request) + 1<<10)
 	body := appendHandshake(append((*lent)[:0], msg.ConnectHead...), s)
 	if r := s.Edge.recovered; r == nil || handover != nil {
 		body = msg.Connect(body, handover)

@@ -77,7 +77,7 @@ func (p *packet) text() *eio.Frame {
 
 // packed makes the frame for msgpack clients.
 func (p *packet) packed(limit int) (*eio.Frame, error) {
-	lent := buffers.Get()
+	lent := buffers.Room(len(p.body))
 	message, err := msgpack.Append((*lent)[:0], sio.Packet{
 		Type: p.kind, Namespace: []byte(p.namespace), HasID: p.hasID, ID: p.id, Data: p.body,
 	}, p.attachments, limit)

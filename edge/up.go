@@ -118,25 +118,25 @@ func (u *upward) slow() bool {
 
 // receivers returns how many sockets of this edge get the event if it is relayed, at most.
 func (u *upward) receivers() (sum int) {
-	s, relay, named := u.socket, u.rule, ""
+	s, relay := u.socket, u.rule
 	switch {
 	case relay == nil:
 		return 0
 	case relay.To == rule.ToSocket:
 		return 1
-	case relay.To == rule.ToAll:
+	case relay.To == rule.ToAll, relay.To == rule.ToRoomsOrAll && len(roomsOfRelay(s)) == 0:
 		return s.Namespace.Members()
 	case relay.To == rule.ToRoom:
-		named, _ = u.room() // without an error it is not ""
-	}
-	rooms := roomsOfRelay(s)
-	if len(rooms) == 0 && relay.To == rule.ToRoomsOrAll {
-		return s.Namespace.Members()
-	}
-	for _, room := range rooms {
-		if relay.To != rule.ToRoom || room.Name == named {
-			sum += room.Members()
+		named, _ := u.room()
+		for _, room := range s.Rooms() {
+			if room.Name == named {
+				return room.Members()
+			}
 		}
+		return 0
+	}
+	for _, room := range roomsOfRelay(s) {
+		sum += room.Members()
 	}
 	return sum
 }
@@ -246,7 +246,7 @@ func (u *upward) room() (token string, err error) {
 	if u.arg, isString = msg.FirstArgument(u.arg[:0], u.packet.Data); !isString {
 		return "", errNoRoom
 	}
-	return subjects.RoomToken(string(u.arg))
+	return subjects.RoomToken(asString(u.arg))
 }
 
 // maxJoining bounds the joins and leaves of one session that wait for NATS.

@@ -86,9 +86,8 @@ func (s *Session) overflow(by limit) {
 	}
 }
 
-// readAll reads a message of the client to its end, behind buf, which must not be used any more, and returns it. What it
-// takes beyond the capacity of buf is charged to the session meanwhile. If that does not fit, it returns errTooMuch, and
-// the session ends.
+// readAll reads a message of the client to its end, behind buf, which must not be used any more. It charges what that
+// takes beyond cap(buf) to the session meanwhile. If it does not fit, it returns errTooMuch, and the session ends.
 func (s *Session) readAll(r io.Reader, buf []byte) (all []byte, err error) {
 	free := cap(buf)
 	for err == nil {

@@ -1,4 +1,4 @@
-// Package buffers lends the buffers that messages of clients are read into.
+// Package buffers lends buffers in which messages are read, converted and published.
 package buffers
 
 import (
@@ -31,16 +31,16 @@ var (
 // Get lends a buffer for the next message.
 func Get() *[]byte { return small.Get().(*[]byte) }
 
-// Room lends a buffer with room for some bytes.
+// Room lends a buffer with room for size bytes. It may have content.
 func Room(size int) *[]byte {
 	if size <= first {
 		return Get()
 	}
-	b := sized(max(size, largeFrom))
+	b := sized(size)
 	return &b
 }
 
-// Put takes a buffer back. Nothing may use it any more.
+// Put takes a buffer back, or drops it if no other message needs one of its size. Nothing may use it any more.
 func Put(b *[]byte) {
 	if size := cap(*b); size >= largeFrom {
 		if n := class(size); n < len(large) && size == largeFrom<<n {
@@ -51,8 +51,8 @@ func Put(b *[]byte) {
 	}
 }
 
-// PutGrown takes a buffer back, or what it has grown to. grown is nil if it was not needed, never after Grow, which has
-// taken the buffer back.
+// PutGrown takes grown back in place of lent, or lent if grown is nil. After Grow, which has taken lent's array, grown must
+// not be nil.
 func PutGrown(lent *[]byte, grown []byte) {
 	if grown != nil {
 		*lent = grown
@@ -60,7 +60,7 @@ func PutGrown(lent *[]byte, grown []byte) {
 	Put(lent)
 }
 
-// class is the smallest class of large buffers that have a size.
+// class returns the smallest class of large buffers that hold size bytes.
 func class(size int) int { return bits.Len(uint(size-1) / largeFrom) }
 
 // Own returns a copy of all, which was read into a lent buffer, and takes that back.
@@ -71,7 +71,7 @@ func Own(lent *[]byte, all []byte) []byte {
 }
 
 // Grow returns a buffer with what is in buf and room for more: twice as much, or a little more than most bytes if that
-// is enough. A large one may be twice as large, and gives way to quiet clients. buf is taken back.
+// is enough. A large one may be twice as large, and gives way to quiet clients. buf must not be used any more.
 func Grow(buf []byte, most int) []byte {
 	size := max(len(buf)+leastRoom, min(step*len(buf), most+leastRoom))
 	if size < largeFrom {
@@ -83,7 +83,7 @@ func Grow(buf []byte, most int) []byte {
 	return grown
 }
 
-// sized returns a buffer for a size of at least largeFrom bytes.
+// sized returns a large buffer for size bytes.
 func sized(size int) []byte {
 	n := class(size)
 	if n >= len(large) {

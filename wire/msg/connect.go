@@ -53,11 +53,11 @@ func orNone(list []string) []string {
 	return list
 }
 
-// ConnectHead is the beginning of the body of a connect request or notice. The handshake is behind it.
+// ConnectHead is the beginning of the body of a connect request or notice. The handshake follows it.
 const ConnectHead = `["` + EventConnect + `",`
 
-// Connect completes the body of a connect request or notice, of which there are ConnectHead and the handshake:
-// ["connect",handshake]. With handover, the socket was admitted before, and gets a new owner.
+// Connect completes the body of a connect request or notice, ["connect",handshake]: body is ConnectHead and the handshake,
+// and must not be used any more. With handover, the socket was admitted before, and gets a new owner.
 func Connect(body []byte, handover *State) []byte {
 	if handover == nil {
 		return append(body, ']')
