@@ -193,7 +193,7 @@ func TestAMessageThatIsTooMuch(t *testing.T) {
 		frame := clientFrame(0x01, "4"+strings.Repeat("x", 50_000))
 		_, _ = ws.NetConn().Write(frame)
 		frame[0] = 0x00
-		_, _ = ws.NetConn().Write(frame) // the buffer has 128 KiB then; of it, 32 KiB may have been lent, and do not count
+		_, _ = ws.NetConn().Write(frame) // then the buffer has 128 KiB, of which up to 32 were lent, and do not count
 		s.last().expectEnd(t, QueueOverflow)
 		s.expectClose(ws, websocket.ClosePolicyViolation)
 	})
